@@ -1,0 +1,71 @@
+/*
+ * A borrowed run of bytes. It owns nothing and is never NUL-terminated by
+ * promise; whoever stores one says from whom it is borrowed and for how long.
+ */
+#ifndef WEIR_BASE_BYTES_H
+#define WEIR_BASE_BYTES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "weir/base/check.h"
+
+struct bytes {
+    const char *at; /* first byte; may be NULL only when len is 0 */
+    size_t len;     /* in bytes */
+};
+
+/* A string literal as bytes, without its NUL. */
+#define BYTES(literal) ((struct bytes){.at = "" literal, .len = sizeof(literal) - 1})
+#define BYTES_NONE ((struct bytes){.at = NULL, .len = 0})
+/* For printf's "%.*s". */
+#define BYTES_ARG(bytes) ((int)(bytes).len), ((bytes).at)
+
+static inline struct bytes bytes_of(const void *at, size_t len)
+{
+    return (struct bytes){.at = at, .len = len};
+}
+
+/* Borrows a NUL-terminated string; NULL gives BYTES_NONE. */
+struct bytes bytes_from_text(const char *text);
+
+static inline bool bytes_equal(struct bytes a, struct bytes b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.at, b.at, a.len) == 0);
+}
+
+/* ASCII case folded; bytes above 0x7f compare as they are. */
+bool bytes_equal_nocase(struct bytes a, struct bytes b);
+bool bytes_starts_with(struct bytes bytes, struct bytes prefix);
+bool bytes_ends_with(struct bytes bytes, struct bytes suffix);
+
+/* Offset of the first `byte`, or SIZE_MAX. */
+size_t bytes_find(struct bytes bytes, char byte);
+/* Offset of the first occurrence of `needle`, or SIZE_MAX; an empty needle is found at 0. */
+size_t bytes_find_text(struct bytes bytes, struct bytes needle);
+
+/* From `offset` on; empty when offset is past the end. */
+struct bytes bytes_skip(struct bytes bytes, size_t offset);
+/* The first `len` bytes, or all of them. */
+struct bytes bytes_take(struct bytes bytes, size_t len);
+/* Without leading and trailing SP and HTAB (RFC 9110 5.6.3 OWS). */
+struct bytes bytes_trim(struct bytes bytes);
+
+/*
+ * Cuts the next element off a comma-separated list (RFC 9110 5.6.1), trimmed.
+ * False when the list is used up. Empty elements are returned as such, so that
+ * a strict caller can refuse them.
+ */
+bool bytes_next_element(struct bytes *list, struct bytes *element);
+
+/* Plain decimal digits, no sign, no space; false on anything else, on no digits and on overflow. */
+WEIR_MUSTCHECK bool bytes_to_u64(struct bytes bytes, uint64_t *value);
+/* Hex digits of either case; false as above. */
+WEIR_MUSTCHECK bool bytes_hex_to_u64(struct bytes bytes, uint64_t *value);
+
+/* Copies at most size - 1 bytes and ends with NUL. Returns the number copied, without the NUL. */
+size_t bytes_to_text(struct bytes bytes, char *text, size_t size);
+
+#endif

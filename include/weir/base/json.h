@@ -1,0 +1,48 @@
+/*
+ * Writes JSON (RFC 8259) into a fixed buffer, without allocating. Text that is
+ * not UTF-8 is escaped byte by byte as \u00XX, so the output is always valid.
+ * What does not fit sets `overflow` and is left out; the caller decides. Reading
+ * JSON is jansson's work.
+ */
+#ifndef WEIR_BASE_JSON_H
+#define WEIR_BASE_JSON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "weir/base/bytes.h"
+
+struct json {
+    char *at;      /* borrowed from the caller */
+    size_t size;   /* of the buffer, in bytes */
+    size_t len;    /* written so far; no NUL is added */
+    bool comma;    /* the next value needs one before it */
+    bool overflow; /* something did not fit */
+};
+
+void json_init(struct json *json, char *at, size_t size);
+struct bytes json_bytes(const struct json *json);
+
+/* Inside an object give the key first; inside an array none. */
+void json_object_open(struct json *json);
+void json_object_close(struct json *json);
+void json_array_open(struct json *json);
+void json_array_close(struct json *json);
+/* `key` is a literal of ours and is not escaped. */
+void json_key(struct json *json, const char *key);
+void json_string(struct json *json, struct bytes value);
+void json_u64(struct json *json, uint64_t value);
+void json_i64(struct json *json, int64_t value);
+void json_bool(struct json *json, bool value);
+void json_null(struct json *json);
+/* Text that is JSON already. */
+void json_raw(struct json *json, struct bytes value);
+
+/* key and value in one. */
+void json_put_string(struct json *json, const char *key, struct bytes value);
+void json_put_text(struct json *json, const char *key, const char *value);
+void json_put_u64(struct json *json, const char *key, uint64_t value);
+void json_put_bool(struct json *json, const char *key, bool value);
+
+#endif

@@ -1,0 +1,18 @@
+/*
+ * Card numbers never reach a log, a metric or a name (design.md decision 12;
+ * PCI DSS 4.0.1 3.4.1). A run of 13 to 19 digits, single spaces or dashes
+ * between them allowed, that passes the Luhn check is printed as its first six,
+ * asterisks and its last four.
+ */
+#ifndef WEIR_BASE_MASK_H
+#define WEIR_BASE_MASK_H
+
+#include "weir/base/bytes.h"
+
+/*
+ * Masks in place. Returns how many numbers were masked. Digits written as
+ * percent-escapes (%34 is '4') count as digits.
+ */
+size_t mask_cards(char *text, size_t len);
+
+#endif

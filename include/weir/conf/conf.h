@@ -1,0 +1,151 @@
+/*
+ * One loaded configuration: plain structs, immutable once conf_load returned
+ * them, every default filled in. All memory belongs to the conf and goes with
+ * conf_free. Names, defaults and ranges come from the key table (conf/keys.def),
+ * which is also the parser, the validator, the printer, the JSON schema and the
+ * manual (docs/configuration.md). Durations are in milliseconds, sizes in bytes.
+ */
+#ifndef WEIR_CONF_CONF_H
+#define WEIR_CONF_CONF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "weir/base/addr.h"
+#include "weir/base/bytes.h"
+#include "weir/base/log.h"
+
+enum conf_tls_minimum { CONF_TLS_1_2, CONF_TLS_1_3 };
+enum conf_client_certs { CONF_CLIENT_CERTS_OFF, CONF_CLIENT_CERTS_OPTIONAL, CONF_CLIENT_CERTS_REQUIRED };
+enum conf_balance { CONF_BALANCE_P2C, CONF_BALANCE_LEAST, CONF_BALANCE_ROUND_ROBIN };
+enum conf_profile { CONF_PROFILE_GENERIC, CONF_PROFILE_STRIPE, CONF_PROFILE_ADYEN, CONF_PROFILE_CHECKOUT,
+                    CONF_PROFILE_PAYPAL, CONF_PROFILE_SQUARE };
+
+struct conf_certificate {
+    const char *cert; /* path */
+    const char *key;  /* path */
+};
+
+struct conf_listener_tls {
+    bool present;     /* the section was written; false: plain HTTP */
+    struct conf_certificate *certificates;
+    int certificate_count;
+    enum conf_tls_minimum minimum;
+    enum conf_client_certs client_certs;
+    const char *client_ca;  /* path, NULL: none */
+    const char *client_crl; /* path, NULL: none */
+};
+
+struct conf_listener {
+    const char *name;
+    struct addr_listen address;
+    const char *address_text; /* as written */
+    struct conf_listener_tls tls;
+    bool proxy_protocol; /* required */
+    struct addr_net *trusted;
+    int trusted_count;
+    uint32_t connections;     /* 0: what the descriptor limit leaves */
+    uint32_t per_address;     /* connections */
+    uint32_t header_bytes;
+    uint64_t body_bytes;
+    uint32_t handshake_ms, header_ms, body_ms, idle_ms, write_ms;
+};
+
+struct conf_processor {
+    const char *name;
+    enum conf_profile profile;
+    const char *url;          /* as written */
+    bool tls;                 /* the url says https */
+    const char *host;         /* of url: the name that is resolved and verified, brackets removed */
+    uint16_t port;            /* of url, or its scheme's */
+    const char *host_header;  /* what the processor sees as Host; NULL: host: pass, the client's */
+    struct addr *endpoints;   /* NULL: resolve host */
+    int endpoint_count;
+    bool tls_verify;          /* full */
+    const char *tls_ca;       /* path; NULL: system */
+    const char *tls_cert, *tls_key; /* paths; NULL: none */
+    const char *tls_server_name;    /* the name that is verified and sent: host unless written */
+    uint32_t connect_ms, response_ms, total_ms;
+    uint32_t connections;     /* links per endpoint, connecting, leased and idle */
+    uint32_t link_idle_ms;
+    uint32_t link_age_ms;
+    uint32_t queue;           /* exchanges that may wait for a link */
+    enum conf_balance balance;
+    uint32_t concurrency;     /* calls in flight to this processor */
+};
+
+struct conf_route {
+    const char *name;
+    const char *host;    /* lower case; NULL: any */
+    const char *method;  /* NULL: any */
+    const char *path;    /* exact, or a prefix that ends in / (its * removed); NULL: any */
+    bool path_is_prefix;
+    int processor;       /* index into conf->processors */
+    uint64_t body_bytes; /* 0: the listener's */
+    uint32_t response_ms, total_ms; /* 0: the processor's */
+    bool stream_request;
+};
+
+struct conf {
+    const char *path;   /* of the file */
+    char sha256[65];    /* of its text, hex */
+    struct conf_listener *listeners;
+    int listener_count;
+    struct conf_processor *processors;
+    int processor_count;
+    struct conf_route *routes;
+    int route_count;
+    struct addr_listen monitor; /* meaningful when monitor_present */
+    bool monitor_present;
+    const char *admin_socket;   /* NULL: none */
+    struct log_sink log[LOG_STREAM_COUNT];
+    uint32_t announce_ms, drain_ms;
+    uint64_t buffers_bytes;     /* memory.buffers: bound on all buffered bytes */
+    struct conf_memory *memory; /* conf's own */
+};
+
+/* One finding. Text is owned by the diagnostics. */
+struct conf_finding {
+    bool is_error;       /* else a warning */
+    int line, column;    /* from 1; 0: the whole file */
+    int width;           /* bytes to underline; at least 1 */
+    const char *message; /* "unknown key 'time_outs' in processors.acme" */
+    const char *hint;    /* behind the caret: "did you mean 'timeouts'?"; NULL: none */
+    const char *allowed; /* behind "= allowed here: "; NULL: none */
+};
+
+struct conf_findings;
+struct conf_findings *conf_findings_open(void);
+void conf_findings_close(struct conf_findings *findings);
+int conf_findings_count(const struct conf_findings *findings);
+int conf_findings_errors(const struct conf_findings *findings);
+int conf_findings_warnings(const struct conf_findings *findings);
+const struct conf_finding *conf_findings_at(const struct conf_findings *findings, int index);
+/*
+ * All findings in file order, as design.md section 5 shows them, with the
+ * source line and the caret, and a last line such as
+ * "weir.yaml: 3 errors, 1 warning: not loaded". malloc'ed text, the caller frees.
+ */
+char *conf_findings_text(const struct conf_findings *findings);
+/* The same as one JSON object {"file","ok","findings":[{"severity","line","column","message","hint","allowed"}]}. */
+char *conf_findings_json(const struct conf_findings *findings);
+
+/*
+ * Reads, checks and fills in. NULL when there is any error; warnings alone do
+ * not refuse. All findings of the file are in `findings`. Blocks on the file:
+ * at start, on the worker for a reload, or in a verb.
+ */
+struct conf *conf_load(const char *path, struct conf_findings *findings);
+/* The same from text; `path` names it in messages. */
+struct conf *conf_load_text(const char *path, struct bytes text, struct conf_findings *findings);
+void conf_free(struct conf *conf);
+
+/* The manual of one key ("processors.NAME.timeouts.connect", names of maps and lists may be left out): malloc'ed, NULL: no such
+ * key. */
+char *conf_explain(const char *key);
+/* All keys, for suggestions and docs. malloc'ed. */
+char *conf_schema_json(void);
+char *conf_reference_markdown(void);
+
+#endif

@@ -1,0 +1,59 @@
+/*
+ * The loop of a process: one thread, its block supply, its deferred work. Every
+ * turn runs timers, then events, then what was deferred; what was closed during
+ * the turn is freed after it, never inside a callback.
+ *
+ * libuv is known to src/io alone; everything above speaks these headers, and
+ * the simulator links other object files under them.
+ */
+#ifndef WEIR_IO_LOOP_H
+#define WEIR_IO_LOOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "weir/base/blocks.h"
+#include "weir/base/list.h"
+
+struct loop;
+struct uv_loop_s;
+
+/* `buffers_bytes`: the bound on all buffered bytes. NULL on no memory. */
+WEIR_MUSTCHECK struct loop *loop_open(size_t buffers_bytes);
+/* Runs until loop_stop, or until nothing is left to wait for. */
+void loop_run(struct loop *loop);
+/* Ends loop_run after this turn. */
+void loop_stop(struct loop *loop);
+/*
+ * Everything must have been closed before; runs the loop until libuv agrees.
+ * False: something was left open (a defect; tests assert it), and the loop leaks.
+ */
+bool loop_close(struct loop *loop);
+
+struct blocks *loop_blocks(struct loop *loop);
+
+/*
+ * Work for the end of this turn, in the order it was asked for. Work that is
+ * deferred meanwhile runs in the next turn.
+ */
+struct deferred {
+    struct list in_deferred;
+    void (*run)(struct deferred *deferred); /* set by deferred_init */
+};
+void deferred_init(struct deferred *deferred, void (*run)(struct deferred *deferred));
+/* Idempotent until it has run. */
+void loop_defer(struct loop *loop, struct deferred *deferred);
+void loop_undefer(struct deferred *deferred);
+
+/* Microseconds spent waiting for events since the start (uv_metrics_idle_time), and since the start in all. */
+uint64_t loop_idle_us(const struct loop *loop);
+uint64_t loop_total_us(const struct loop *loop);
+
+/* A signal of the process; `signum` as in signal.h. At most 8. The callback runs as a loop event. */
+typedef void (*loop_signal_cb)(void *owner, int signum);
+WEIR_MUSTCHECK bool loop_on_signal(struct loop *loop, int signum, loop_signal_cb cb, void *owner);
+
+/* For src/io alone. */
+struct uv_loop_s *loop_uv(struct loop *loop);
+
+#endif

@@ -1,0 +1,28 @@
+/*
+ * One thread beside the loop for work that may block (files, fsync), with a
+ * bounded queue. Done work comes back as a loop event, in order.
+ */
+#ifndef WEIR_IO_WORKER_H
+#define WEIR_IO_WORKER_H
+
+#include <stddef.h>
+
+#include "weir/base/err.h"
+
+struct loop;
+struct worker;
+
+/* Embedded by its owner; must stay alive until done() was called. */
+struct work {
+    void (*run)(struct work *work);  /* on the thread */
+    void (*done)(struct work *work); /* on the loop */
+    struct work *next;               /* the worker's */
+};
+
+WEIR_MUSTCHECK struct worker *worker_open(struct loop *loop, size_t queue_max);
+/* ERR_FULL: queue_max pieces wait already. */
+WEIR_MUSTCHECK enum err worker_submit(struct worker *worker, struct work *work);
+/* Waits for queued work, then ends the thread. done() is called for all of it by the loop before it closes. */
+void worker_close(struct worker *worker);
+
+#endif
