@@ -1,0 +1,74 @@
+/*
+ * The gate of a process: listeners, clients and exchanges over one generation
+ * at a time. app owns it, hands it generations, and tells it when to drain.
+ */
+#ifndef WEIR_GATE_GATE_H
+#define WEIR_GATE_GATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "weir/base/log.h"
+#include "weir/base/stats.h"
+#include "weir/gate/generation.h"
+#include "weir/io/loop.h"
+
+struct gate;
+
+/* A listening socket that was passed to the process (systemd's LISTEN_FDS), found by its name. */
+struct gate_inherited {
+    char name[64];
+    int fd;      /* -1 once a listener took it over */
+};
+#define GATE_INHERITED_MAX 64
+
+struct gate_options {
+    struct loop *loop; /* borrowed, as all here */
+    struct log *log;
+    struct stats *stats;
+    struct upstream *upstream;
+    struct gate_inherited *inherited; /* array of the app; NULL: none */
+    int inherited_count;
+    uint32_t clients_max; /* what the descriptor limit leaves; per listener, limits.connections lowers it */
+};
+
+WEIR_MUSTCHECK struct gate *gate_open(const struct gate_options *options);
+
+/*
+ * Takes a generation into use: opens its new listeners first; when one cannot
+ * be opened, nothing has changed and `why` (size bytes) names it. Then new
+ * requests begin on it and listeners that are no longer in it close. Takes the
+ * caller's hold over on success.
+ */
+WEIR_MUSTCHECK bool gate_use(struct gate *gate, struct generation *generation, char *why, size_t size);
+/* The generation in use; NULL before the first. Borrowed. */
+struct generation *gate_generation(const struct gate *gate);
+
+/* Counts for status pages and the end of a drain. */
+struct gate_state {
+    int listener_count;
+    uint32_t clients, clients_tls;
+    uint32_t exchanges;        /* in flight, orphans included */
+    uint32_t exchanges_sent;   /* of these, sent to a processor */
+    uint64_t exchanges_total;
+};
+void gate_state(const struct gate *gate, struct gate_state *state);
+/* The actual port of listener `index` in the configuration (for port 0), or 0. */
+uint16_t gate_port(const struct gate *gate, int index);
+
+/* Answers carry Connection: close from now on; listeners still accept. */
+void gate_drain_announce(struct gate *gate);
+/* Closes the listeners and idle clients; `quiet` is called (as a loop event) once no client and no exchange is left. */
+void gate_drain(struct gate *gate, void (*quiet)(void *owner), void *owner);
+/*
+ * Ends everything now: exchanges that were not sent get 503 draining, sent ones
+ * are logged unknown. Returns how many exchanges were cut.
+ */
+uint32_t gate_cut(struct gate *gate);
+/* Everything must be quiet or cut, and the loop must have turned. */
+void gate_close(struct gate *gate);
+
+/* For `weir route`: the index of the route, or -1. */
+int gate_route_of(const struct conf *conf, struct bytes host, struct bytes method, struct bytes path);
+
+#endif

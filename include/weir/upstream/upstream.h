@@ -1,0 +1,158 @@
+/*
+ * The processors' side: processors by name, their endpoints, and links (one
+ * connection to an endpoint each) that carry calls. It knows deadlines,
+ * descriptors and pools, but nothing of clients, routes or outcomes: an
+ * exchange opens a call, sends through it, and hears of the answer.
+ *
+ * A link is CONNECTING, IDLE, LEASED or CLOSED; a call's link returns to the
+ * pool only after a whole request went out and a whole answer came in, with
+ * nothing odd about either. Idle links are watched: whatever arrives on one
+ * closes it. Nothing is ever sent twice here.
+ */
+#ifndef WEIR_UPSTREAM_UPSTREAM_H
+#define WEIR_UPSTREAM_UPSTREAM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "weir/base/arena.h"
+#include "weir/base/log.h"
+#include "weir/base/stats.h"
+#include "weir/conf/conf.h"
+#include "weir/http/head.h"
+#include "weir/http/message.h"
+#include "weir/io/loop.h"
+#include "weir/io/stream.h"
+#include "weir/io/tls.h"
+
+/* An unsafe method takes a link that has been idle for at most this long, or a new one. */
+#define LINK_YOUNG_US UINT64_C(1000000)
+/* An endpoint that refused a connection is passed over for this long while another is usable. */
+#define ENDPOINT_REST_US UINT64_C(1000000)
+#define RESPONSE_HEAD_BYTES_MAX (64 * 1024)
+
+struct upstream;
+struct processor;
+struct endpoint;
+struct link;
+
+struct upstream_options {
+    struct loop *loop;   /* borrowed, as all here, for the upstream's life */
+    struct log *log;
+    struct stats *stats;
+};
+
+WEIR_MUSTCHECK struct upstream *upstream_open(const struct upstream_options *options);
+/* Closes every link and resolver; the loop must turn before it is closed. All calls must have ended. */
+void upstream_close(struct upstream *upstream);
+
+/*
+ * The processor of this name, made or brought up to date: addresses, pool and
+ * balancing change at once, links and counters stay. `tls` is held. Every
+ * generation that uses it holds it once.
+ */
+WEIR_MUSTCHECK struct processor *processor_hold(struct upstream *upstream, const struct conf_processor *conf,
+                                                struct tls_client *tls);
+/* After the last release the processor closes its links and goes. */
+void processor_release(struct processor *processor);
+const char *processor_name(const struct processor *processor);
+
+/* Counts for status pages. */
+struct processor_state {
+    const char *name;
+    int endpoint_count, endpoints_resting;
+    uint32_t in_flight, queued;
+    uint32_t links_connecting, links_idle, links_leased;
+    const char *trouble; /* "the name does not resolve"; NULL: none */
+};
+void processor_state(const struct processor *processor, struct processor_state *state);
+struct processor *upstream_next(struct upstream *upstream, struct processor *after); /* NULL starts and ends */
+
+/* Why a call has no link. Nothing was sent in any of these. */
+enum call_refusal {
+    CALL_QUEUE_FULL,
+    CALL_DNS_FAILED,     /* no address is known */
+    CALL_CONNECT_FAILED,
+    CALL_CONNECT_TIMEOUT,
+    CALL_TLS_FAILED,
+    CALL_DOWN,           /* no endpoint is usable */
+};
+
+/* Why an answer will not come, or not whole. Something was sent. */
+enum call_failure {
+    CALL_CLOSED,         /* closed or reset before the first byte of an answer */
+    CALL_INCOMPLETE,     /* closed in the middle of an answer */
+    CALL_MALFORMED,      /* not HTTP as weir accepts it */
+};
+
+/* Callbacks record; on_step comes last, once per event of the link, and may do anything but free. */
+struct call_ops {
+    void (*on_ready)(void *owner);                                    /* a link is leased; send now */
+    void (*on_refused)(void *owner, enum call_refusal why, const char *words);
+    void (*on_head)(void *owner, const struct http_head *head);       /* in the call's arena */
+    void (*on_body)(void *owner, struct bytes body);                  /* borrowed until on_step returned */
+    void (*on_end)(void *owner);                                      /* the answer is whole */
+    void (*on_failed)(void *owner, enum call_failure why, const char *words);
+    void (*on_writable)(void *owner);                                 /* the link's queue has room again */
+    void (*on_step)(void *owner);
+};
+
+enum call_state {
+    CALL_IDLE,      /* not opened, or closed */
+    CALL_QUEUED,    /* waits for a link to come free */
+    CALL_CONNECTING,/* its link is being made */
+    CALL_READY,     /* holds a link */
+    CALL_ENDED,     /* answered or failed; close it */
+};
+
+/* One request on its way through a link. Embedded in the exchange; only upstream writes it. */
+struct call {
+    enum call_state state;
+    const struct call_ops *ops;
+    void *owner;
+    struct processor *processor;   /* borrowed; the generation holds it */
+    struct link *link;             /* leased or connecting */
+    struct endpoint *endpoint;     /* where the link goes; for the log */
+    struct arena *arena;           /* the exchange's */
+    struct http_message *message;  /* the answer being read */
+    struct list in_queue;
+    bool safe;                     /* the method moves nothing */
+    bool head_request;
+    bool request_done;             /* call_request_done was called */
+    bool answer_done;
+    bool reused;                   /* the link had carried a call before */
+    bool counted;                  /* counts in the processor's and endpoint's calls in flight */
+    uint8_t attempts;              /* links asked for so far */
+    uint64_t opened_us, leased_us, first_byte_us; /* 0: not yet */
+};
+
+enum call_start { CALL_START_READY, CALL_START_WAIT, CALL_START_REFUSED };
+
+/*
+ * Asks for a link. READY: send at once, on_ready is not called. WAIT: on_ready
+ * or on_refused will be. REFUSED: *why and *words say it; not called.
+ * `tried` endpoints that failed are passed over while others are usable.
+ */
+WEIR_MUSTCHECK enum call_start call_open(struct call *call, struct processor *processor, struct arena *arena, bool safe,
+                                         bool head_request, const struct call_ops *ops, void *owner,
+                                         enum call_refusal *why, const char **words);
+/* Sends parts of the request; the first call that took a byte is the dangerous moment. */
+WEIR_MUSTCHECK struct stream_wrote call_send(struct call *call, const struct bytes *parts, int count);
+/* The whole request was given. */
+void call_request_done(struct call *call);
+size_t call_queued_bytes(const struct call *call);
+/* Holds the processor back, and lets it go on. */
+void call_pause(struct call *call);
+void call_resume(struct call *call);
+/*
+ * Ends the call in whatever state: leaves the queue, gives the link back when
+ * both messages were whole, else closes it (with a reset when something was
+ * sent). `failed` counts against the endpoint. Idempotent.
+ */
+void call_close(struct call *call, bool failed);
+/* Address of the endpoint, "" when none was chosen. */
+const char *call_endpoint_text(const struct call *call);
+/* Time from call_open to the link, and the part of it that was spent connecting; 0 for a pooled link. */
+uint64_t call_connect_us(const struct call *call);
+
+#endif
