@@ -55,8 +55,9 @@ struct bytes bytes_trim(struct bytes bytes);
 
 /*
  * Cuts the next element off a comma-separated list (RFC 9110 5.6.1), trimmed.
- * False when the list is used up. Empty elements are returned as such, so that
- * a strict caller can refuse them.
+ * False when the list is used up; a list of nothing or of blanks has no
+ * element. A stray comma gives an empty element, so that a strict caller can
+ * refuse it. Quoted strings are not known here.
  */
 bool bytes_next_element(struct bytes *list, struct bytes *element);
 
@@ -67,5 +68,10 @@ WEIR_MUSTCHECK bool bytes_hex_to_u64(struct bytes bytes, uint64_t *value);
 
 /* Copies at most size - 1 bytes and ends with NUL. Returns the number copied, without the NUL. */
 size_t bytes_to_text(struct bytes bytes, char *text, size_t size);
+
+/* The longest decimal form of a uint64_t. */
+#define BYTES_U64_DIGITS 20
+/* Decimal digits, without a NUL. Returns how many. */
+size_t bytes_from_u64(uint64_t value, char text[BYTES_U64_DIGITS]);
 
 #endif

@@ -1,0 +1,193 @@
+/*
+ * The comparisons, searches and conversions of struct bytes that are more than
+ * one line. Nothing here allocates, and nothing needs a terminating NUL.
+ */
+#include "weir/base/bytes.h"
+
+static unsigned char fold(char c)
+{
+    unsigned char byte = (unsigned char)c;
+
+    return (unsigned char)(byte - 'A') < 26 ? (unsigned char)(byte | 0x20) : byte;
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+struct bytes bytes_from_text(const char *text)
+{
+    return text == NULL ? BYTES_NONE : bytes_of(text, strlen(text));
+}
+
+bool bytes_equal_nocase(struct bytes a, struct bytes b)
+{
+    if (a.len != b.len) {
+        return false;
+    }
+    for (size_t i = 0; i < a.len; i++) {
+        if (fold(a.at[i]) != fold(b.at[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool bytes_starts_with(struct bytes bytes, struct bytes prefix)
+{
+    return prefix.len <= bytes.len && bytes_equal(bytes_take(bytes, prefix.len), prefix);
+}
+
+bool bytes_ends_with(struct bytes bytes, struct bytes suffix)
+{
+    return suffix.len <= bytes.len && bytes_equal(bytes_skip(bytes, bytes.len - suffix.len), suffix);
+}
+
+size_t bytes_find(struct bytes bytes, char byte)
+{
+    const char *found = bytes.len == 0 ? NULL : memchr(bytes.at, byte, bytes.len);
+
+    return found == NULL ? SIZE_MAX : (size_t)(found - bytes.at);
+}
+
+size_t bytes_find_text(struct bytes bytes, struct bytes needle)
+{
+    const char *found;
+
+    if (needle.len == 0) {
+        return 0;
+    }
+    if (needle.len > bytes.len) {
+        return SIZE_MAX;
+    }
+    found = memmem(bytes.at, bytes.len, needle.at, needle.len);
+    return found == NULL ? SIZE_MAX : (size_t)(found - bytes.at);
+}
+
+struct bytes bytes_skip(struct bytes bytes, size_t offset)
+{
+    if (offset > bytes.len) {
+        offset = bytes.len;
+    }
+    /* NULL plus 0 is undefined in C, so an empty run keeps its pointer as it is. */
+    return offset == 0 ? bytes : bytes_of(bytes.at + offset, bytes.len - offset);
+}
+
+struct bytes bytes_take(struct bytes bytes, size_t len)
+{
+    return len < bytes.len ? bytes_of(bytes.at, len) : bytes;
+}
+
+struct bytes bytes_trim(struct bytes bytes)
+{
+    while (bytes.len > 0 && is_blank(bytes.at[0])) {
+        bytes = bytes_skip(bytes, 1);
+    }
+    while (bytes.len > 0 && is_blank(bytes.at[bytes.len - 1])) {
+        bytes.len--;
+    }
+    return bytes;
+}
+
+bool bytes_next_element(struct bytes *list, struct bytes *element)
+{
+    struct bytes rest = bytes_trim(*list);
+    size_t comma;
+
+    if (rest.len == 0) {
+        *list = BYTES_NONE;
+        *element = BYTES_NONE;
+        return false;
+    }
+    comma = bytes_find(rest, ',');
+    *element = bytes_trim(bytes_take(rest, comma));
+    if (comma == SIZE_MAX) {
+        *list = BYTES_NONE;
+    } else if (comma > 0 && comma + 1 == rest.len) {
+        *list = bytes_skip(rest, comma); /* a trailing comma is one more, empty element */
+    } else {
+        *list = bytes_skip(rest, comma + 1);
+    }
+    return true;
+}
+
+bool bytes_to_u64(struct bytes bytes, uint64_t *value)
+{
+    uint64_t sum = 0;
+
+    if (bytes.len == 0) {
+        return false;
+    }
+    for (size_t i = 0; i < bytes.len; i++) {
+        unsigned char digit = (unsigned char)(bytes.at[i] - '0');
+
+        if (digit > 9 || __builtin_mul_overflow(sum, UINT64_C(10), &sum) ||
+            __builtin_add_overflow(sum, (uint64_t)digit, &sum)) {
+            return false;
+        }
+    }
+    *value = sum;
+    return true;
+}
+
+static int hex_value(char c)
+{
+    unsigned char lower = fold(c);
+
+    if (lower >= '0' && lower <= '9') {
+        return lower - '0';
+    }
+    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
+
+bool bytes_hex_to_u64(struct bytes bytes, uint64_t *value)
+{
+    uint64_t sum = 0;
+
+    if (bytes.len == 0) {
+        return false;
+    }
+    for (size_t i = 0; i < bytes.len; i++) {
+        int digit = hex_value(bytes.at[i]);
+
+        if (digit < 0 || sum >> 60 != 0) {
+            return false;
+        }
+        sum = sum << 4 | (uint64_t)digit;
+    }
+    *value = sum;
+    return true;
+}
+
+size_t bytes_to_text(struct bytes bytes, char *text, size_t size)
+{
+    size_t len = bytes.len;
+
+    if (size == 0) {
+        return 0;
+    }
+    if (len > size - 1) {
+        len = size - 1;
+    }
+    if (len > 0) {
+        memcpy(text, bytes.at, len);
+    }
+    text[len] = '\0';
+    return len;
+}
+
+size_t bytes_from_u64(uint64_t value, char text[BYTES_U64_DIGITS])
+{
+    char backwards[BYTES_U64_DIGITS];
+    size_t len = 0;
+
+    do {
+        backwards[len++] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    for (size_t i = 0; i < len; i++) {
+        text[i] = backwards[len - 1 - i];
+    }
+    return len;
+}
