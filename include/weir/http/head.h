@@ -2,7 +2,7 @@
  * A parsed and accepted head of a message: one reading, no raw bytes. Slices
  * point into the arena of the exchange. A head only exists after the byte
  * check, llhttp in strict mode and the policy over the fields all said yes
- * (http/request.h, http/response.h).
+ * (http/message.h).
  */
 #ifndef WEIR_HTTP_HEAD_H
 #define WEIR_HTTP_HEAD_H

@@ -6,7 +6,7 @@
  * fault is kept with its reason and the message never goes on.
  *
  * Reference: RFC 9112; docs/decisions on what is stricter. llhttp is known to
- * src/http/message.c alone.
+ * src/http/parser.c alone.
  */
 #ifndef WEIR_HTTP_MESSAGE_H
 #define WEIR_HTTP_MESSAGE_H

@@ -16,10 +16,17 @@ size_t scan_head_end(struct bytes data, size_t from);
 
 struct scan_result {
     enum http_fault fault;
-    const char *text; /* static; what is wrong */
+    const char *text; /* static; what is wrong; NULL when nothing is */
+    int field_count;  /* field lines, when nothing is wrong; at most HTTP_FIELDS_MAX */
 };
 /* `head` is whole, as scan_head_end found it. */
 struct scan_result scan_request_head(struct bytes head, uint32_t target_bytes_max);
 struct scan_result scan_response_head(struct bytes head);
+
+/* The first line alone, up to and with its LF: refuses early what no later byte can mend. */
+struct scan_result scan_request_line(struct bytes line, uint32_t target_bytes_max);
+struct scan_result scan_status_line(struct bytes line);
+/* Field lines and the empty line behind them, as in a trailer section. `request` as in scan_request_head. */
+struct scan_result scan_fields(struct bytes fields, bool request);
 
 #endif
