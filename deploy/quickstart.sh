@@ -1,0 +1,324 @@
+#!/bin/sh
+# From a bare Debian 12 machine to a running weir with two stand-in processors.
+# Everything it makes is under build/; everything it starts ends with it.
+set -eu
+
+usage() {
+    cat <<END
+usage: sh deploy/quickstart.sh [--smoke]
+
+  Installs what is missing (as root), builds weir into build/, starts two
+  stand-in processors and weir, prints a payment to try, runs until Ctrl-C.
+
+  --smoke   makes one payment, repeats it, checks that it was executed once,
+            stops everything; exit status 0 or 1
+
+  Ports, if these are taken: QUICKSTART_PORT=8443 QUICKSTART_MONITOR_PORT=9901
+  QUICKSTART_ACME_PORT=9911 QUICKSTART_STANDBY_PORT=9912
+END
+}
+
+smoke=no
+case "${1-}" in
+    "") ;;
+    --smoke) smoke=yes ;;
+    -h | --help) usage; exit 0 ;;
+    *) usage >&2; exit 64 ;;
+esac
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+cd "$root"
+port=${QUICKSTART_PORT:-8443}
+monitor_port=${QUICKSTART_MONITOR_PORT:-9901}
+acme_port=${QUICKSTART_ACME_PORT:-9911}
+standby_port=${QUICKSTART_STANDBY_PORT:-9912}
+dir=build/quickstart
+weir=build/weir
+sandbox=build/bench/weir-sandbox
+pids=
+
+say() { printf '%s\n' "$*"; }
+fail() { printf 'quickstart: %s\n' "$*" >&2; exit 1; }
+
+# --- what it stands on -------------------------------------------------------
+
+packages_missing() {
+    while read -r package; do
+        dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null | grep -q '^install ok installed$' || printf ' %s' "$package"
+    done < deploy/packages.txt
+}
+
+packages_install() {
+    missing=$(packages_missing)
+    [ -z "$missing" ] && return 0
+    if [ "$(id -u)" != 0 ]; then
+        say "quickstart: these packages are missing. As root:" >&2
+        say "" >&2
+        say "    apt-get update && apt-get install -y --no-install-recommends$missing" >&2
+        say "" >&2
+        say "and then this script again, as any user." >&2
+        exit 1
+    fi
+    say "installing:$missing"
+    mkdir -p build
+    # $missing is a list of names, to be split.
+    # shellcheck disable=SC2086
+    if ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing; } \
+        > build/apt.log 2>&1 < /dev/null; then
+        tail -n 20 build/apt.log >&2
+        fail "apt-get failed; the whole output is in build/apt.log"
+    fi
+}
+
+build() {
+    say "building weir (release, a minute or two the first time)"
+    mkdir -p build
+    if ! { cmake --preset release && cmake --build --preset release; } > build/build.log 2>&1; then
+        tail -n 40 build/build.log >&2
+        fail "the build failed; the whole output is in build/build.log"
+    fi
+}
+
+# --- certificates and configuration ------------------------------------------
+
+certificates() {
+    mkdir -p "$dir"
+    if [ -s "$dir/ca.crt" ] && openssl verify -CAfile "$dir/ca.crt" "$dir/server.crt" > /dev/null 2>&1 \
+        && openssl x509 -checkend 2592000 -noout -in "$dir/server.crt" > /dev/null 2>&1; then
+        return 0
+    fi
+    cat > "$dir/openssl.cnf" <<'END'
+[req]
+distinguished_name = name
+prompt = no
+[name]
+CN = weir quickstart CA
+[ca]
+basicConstraints = critical, CA:TRUE
+keyUsage = critical, keyCertSign, cRLSign
+subjectKeyIdentifier = hash
+[server]
+basicConstraints = critical, CA:FALSE
+keyUsage = critical, digitalSignature
+extendedKeyUsage = serverAuth
+subjectAltName = DNS:localhost, DNS:standby.localhost, IP:127.0.0.1
+authorityKeyIdentifier = keyid
+END
+    if ! (
+        umask 077
+        openssl ecparam -name prime256v1 -genkey -noout -out "$dir/ca.key" &&
+            openssl req -x509 -new -key "$dir/ca.key" -days 365 -sha256 -config "$dir/openssl.cnf" -extensions ca \
+                -out "$dir/ca.crt" &&
+            openssl ecparam -name prime256v1 -genkey -noout -out "$dir/server.key" &&
+            openssl req -new -key "$dir/server.key" -config "$dir/openssl.cnf" -subj "/CN=localhost" \
+                -out "$dir/server.csr" &&
+            openssl x509 -req -in "$dir/server.csr" -CA "$dir/ca.crt" -CAkey "$dir/ca.key" -CAcreateserial -days 365 \
+                -sha256 -extfile "$dir/openssl.cnf" -extensions server -out "$dir/server.crt"
+    ) > "$dir/openssl.log" 2>&1; then
+        cat "$dir/openssl.log" >&2
+        fail "the certificates could not be made"
+    fi
+    chmod 644 "$dir/ca.crt" "$dir/server.crt"
+}
+
+# A socket's path may have 107 bytes; in a deeper folder there is no admin socket.
+admin_section() {
+    [ "$(printf '%s' "$root/$dir/admin.sock" | wc -c)" -le 107 ] || return 0
+    printf 'admin: {socket: "%s"}\n' "$root/$dir/admin.sock"
+}
+
+configuration() {
+    cat > "$dir/weir.yaml" <<END
+# Made by deploy/quickstart.sh; deploy/weir.yaml is the one to start from.
+version: 1
+listeners:
+  - name: public
+    address: "127.0.0.1:$port"
+    tls:
+      certificates: [{cert: "$root/$dir/server.crt", key: "$root/$dir/server.key"}]
+processors:
+  acme:
+    profile: stripe
+    url: http://127.0.0.1:$acme_port
+    timeouts: {connect: 1s, response: 10s, total: 12s}
+  acme-standby:
+    profile: stripe
+    url: http://127.0.0.1:$standby_port
+    timeouts: {connect: 1s, response: 10s, total: 12s}
+routes:
+  - name: standby
+    match: {host: standby.localhost}
+    to: acme-standby
+  - name: create-payment
+    match: {method: POST, path: /v1/payments}
+    to: acme
+  - name: everything-else
+    match: {path: /*}
+    to: acme
+monitor: {address: "127.0.0.1:$monitor_port"}
+logging:
+  access: {to: "$root/$dir/access.log", format: json}
+  events: {to: "$root/$dir/events.log", level: info}
+shutdown: {announce: 0s, drain: 15s}
+$(admin_section)
+END
+    "$weir" check -c "$dir/weir.yaml" > "$dir/check.log" 2>&1 && return 0
+    cat "$dir/check.log" >&2
+    fail "weir refused the configuration in $dir/weir.yaml"
+}
+
+# --- processes ---------------------------------------------------------------
+
+# Whether something listens on this TCP port; reads the kernel's table, so it needs no tool.
+port_taken() {
+    awk -v want="$(printf ':%04X' "$1")" \
+        '$4 == "0A" && substr($2, length($2) - 4) == want { found = 1 } END { exit !found }' \
+        /proc/net/tcp /proc/net/tcp6 2>/dev/null
+}
+
+ports_check() {
+    for pair in "QUICKSTART_PORT $port" "QUICKSTART_MONITOR_PORT $monitor_port" \
+        "QUICKSTART_ACME_PORT $acme_port" "QUICKSTART_STANDBY_PORT $standby_port"; do
+        number=${pair#* }
+        if port_taken "$number"; then
+            fail "port $number is taken by another program (another quickstart?); stop it or choose another: ${pair%% *}=$((number + 10000)) sh deploy/quickstart.sh"
+        fi
+    done
+}
+
+alive() { kill -0 "$1" 2>/dev/null; }
+
+# Every process is known by its number; TERM first, KILL for what is left after eight seconds.
+stop_all() {
+    trap - EXIT INT TERM HUP
+    for pid in $pids; do
+        kill -TERM "$pid" 2>/dev/null || true
+    done
+    tries=0
+    for pid in $pids; do
+        while alive "$pid" && [ "$tries" -lt 80 ]; do
+            sleep 0.1
+            tries=$((tries + 1))
+        done
+        alive "$pid" && kill -KILL "$pid" 2>/dev/null
+        wait "$pid" 2>/dev/null || true
+    done
+    pids=
+}
+
+on_exit() {
+    status=$?
+    stop_all
+    exit "$status"
+}
+
+on_signal() {
+    say ""
+    say "stopping"
+    stop_all
+    exit 0
+}
+
+# wait_ready NAME PID URL LOG
+wait_ready() {
+    tries=0
+    until curl -sf -o /dev/null --max-time 1 "$3"; do
+        tries=$((tries + 1))
+        if ! alive "$2" || [ "$tries" -gt 150 ]; then
+            tail -n 20 "$4" >&2
+            fail "$1 did not start; its output is in $4"
+        fi
+        sleep 0.1
+    done
+}
+
+start_sandbox() {
+    "$sandbox" --listen "127.0.0.1:$2" --name "$1" --dedup header:Idempotency-Key > "$dir/$1.log" 2>&1 &
+    started=$!
+    pids="$started $pids"
+    wait_ready "weir-sandbox $1" "$started" "http://127.0.0.1:$2/_ledger" "$dir/$1.log"
+}
+
+start_weir() {
+    "$weir" run -c "$dir/weir.yaml" > "$dir/weir.log" 2>&1 &
+    weir_pid=$!
+    pids="$weir_pid $pids"
+    wait_ready weir "$weir_pid" "http://127.0.0.1:$monitor_port/readyz" "$dir/weir.log"
+}
+
+# --- what the user sees ------------------------------------------------------
+
+print_welcome() {
+    cat <<END
+
+weir is running.
+
+  payments   https://127.0.0.1:$port      (CA: $dir/ca.crt)
+  monitor    http://127.0.0.1:$monitor_port      /livez /readyz /metrics
+  acme       http://127.0.0.1:$acme_port      its executed payments: /_ledger
+  standby    http://127.0.0.1:$standby_port
+  logs       $dir/access.log  $dir/events.log
+
+A payment:
+
+  curl -i --cacert $dir/ca.crt https://127.0.0.1:$port/v1/payments \\
+    -H 'Authorization: Bearer sk_test_demo' -H 'Idempotency-Key: order-1001' \\
+    -H 'Content-Type: application/json' -d '{"amount": 1999, "currency": "eur"}'
+
+Its retry, after an answer that was lost, is the same line again: the same
+key, so the money moves once. See for yourself:
+
+  curl http://127.0.0.1:$acme_port/_ledger
+
+A processor that is silent after it took the money, and what the merchant reads:
+
+  curl -i --cacert $dir/ca.crt https://127.0.0.1:$port/v1/payments \\
+    -H 'Authorization: Bearer sk_test_demo' -H 'Idempotency-Key: order-1002' \\
+    -H 'Sandbox-Fault: reset-after' \\
+    -H 'Content-Type: application/json' -d '{"amount": 500, "currency": "eur"}'
+
+Ctrl-C stops everything.
+END
+}
+
+# pay KEY FILE: one payment; prints the status.
+pay() {
+    curl -s --max-time 15 --cacert "$dir/ca.crt" -o "$2" -w '%{http_code}' "https://127.0.0.1:$port/v1/payments" \
+        -H 'Authorization: Bearer sk_test_smoke' -H "Idempotency-Key: $1" \
+        -H 'Content-Type: application/json' -d '{"amount": 1999, "currency": "eur"}' || true
+}
+
+smoke_test() {
+    key=smoke-$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')
+    first=$(pay "$key" "$dir/first.json")
+    case "$first" in
+        2??) ;;
+        *) cat "$dir/first.json" >&2 2>/dev/null || true; fail "the payment was answered with '$first', expected 2xx" ;;
+    esac
+    again=$(pay "$key" "$dir/again.json")
+    [ "$again" = "$first" ] || fail "the repeated payment was answered with '$again', the first with '$first'"
+    executed=$(curl -sf --max-time 5 "http://127.0.0.1:$acme_port/_ledger" | grep -o "\"$key\"" | wc -l)
+    [ "$executed" -eq 1 ] || fail "the payment was executed $executed times, expected once"
+    standby=$(curl -sf --max-time 5 "http://127.0.0.1:$standby_port/_ledger" | grep -o "\"$key\"" | wc -l)
+    [ "$standby" -eq 0 ] || fail "the payment also reached the standby processor"
+    say "smoke: paid ($first), repeated ($again), executed once"
+}
+
+packages_install
+build
+[ -x "$weir" ] && [ -x "$sandbox" ] || fail "the build made no $weir or no $sandbox"
+ports_check
+certificates
+configuration
+trap on_exit EXIT
+trap on_signal INT TERM HUP
+start_sandbox acme "$acme_port"
+start_sandbox acme-standby "$standby_port"
+start_weir
+if [ "$smoke" = yes ]; then
+    smoke_test
+    exit 0
+fi
+print_welcome
+wait "$weir_pid" || true
+fail "weir ended by itself; its last words are in $dir/weir.log and $dir/events.log"

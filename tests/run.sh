@@ -1,0 +1,211 @@
+#!/bin/sh
+# Everything that can be tested, from a bare Debian 12 machine: installs what is
+# missing (as root), builds with sanitizers, runs the suites of the table below.
+# The last line is 'N passed, N failed'; the exit status is 1 when any failed.
+#
+#   sh tests/run.sh            all, under thirty minutes on two cores
+#   sh tests/run.sh --quick    under two minutes once set up and built
+#   sh tests/run.sh NAME...    these suites only
+set -u
+
+cd "$(dirname "$0")/.." || exit 1
+build="build-dev"
+logs=$build/test-logs
+
+# NAME | quick or full | a file without which there is no such suite | command
+# A new suite is one line here. It says 'N passed, N failed' in its output
+# (cmocka's and ctest's own words are understood too) and exits with 1 when
+# something failed. $QUICK is 1 in a quick run.
+suites() {
+    cat <<'END'
+unit         | quick | tests/unit                  | ctest_run '^unit/'
+lint         | quick | tests/lint/layers.py        | ctest_run '^lint/'
+sim          | quick | tests/sim/CMakeLists.txt    | ctest_run '^sim'
+metrics      | quick | tests/lint/promtool.py      | /usr/bin/python3 tests/lint/promtool.py --build build-dev
+e2e          | quick | tests/e2e/run.py            | /usr/bin/python3 tests/e2e/run.py --build build-dev
+fuzz         | full  | tests/fuzz/CMakeLists.txt   | fuzz_run
+differential | full  | tests/fuzz/differential.py  | /usr/bin/python3 tests/fuzz/differential.py --build build-dev
+quickstart   | full  | deploy/quickstart.sh        | quickstart_run
+END
+}
+
+# --- setting up ---------------------------------------------------------------
+
+say() { printf '%s\n' "$*"; }
+die() { printf 'run.sh: %s\n\n0 passed, 1 failed\n' "$*"; exit 1; }
+
+packages_missing() {
+    cat deploy/packages.txt tests/packages.txt | sort -u | while read -r package; do
+        dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null | grep -q '^install ok installed$' || printf ' %s' "$package"
+    done
+    # Any Node that is there will do; Debian's npm brings hundreds of packages.
+    command -v node > /dev/null || printf ' nodejs'
+    command -v npm > /dev/null || printf ' npm'
+}
+
+packages_install() {
+    missing=$(packages_missing)
+    [ -z "$missing" ] && return 0
+    [ "$(id -u)" = 0 ] || die "missing packages; as root: apt-get update && apt-get install -y --no-install-recommends$missing"
+    say "installing:$missing"
+    # $missing is a list of names, to be split.
+    # shellcheck disable=SC2086
+    if ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing; } \
+        > "$logs/apt.log" 2>&1 < /dev/null; then
+        tail -n 20 "$logs/apt.log"
+        die "apt-get failed: $logs/apt.log"
+    fi
+}
+
+# The SDKs that merchants use. Installed again only when the lock file changed.
+sdk_install() {
+    [ -f tests/sdk/package-lock.json ] || return 0
+    stamp=tests/sdk/node_modules/.installed
+    cmp -s tests/sdk/package-lock.json "$stamp" 2>/dev/null && return 0
+    say "installing the SDKs of tests/sdk"
+    if ! (cd tests/sdk && npm ci --no-audit --no-fund --ignore-scripts) > "$logs/npm.log" 2>&1 < /dev/null; then
+        tail -n 20 "$logs/npm.log"
+        die "npm ci failed: $logs/npm.log"
+    fi
+    cp tests/sdk/package-lock.json "$stamp"
+}
+
+# preset_build PRESET: configures and builds.
+preset_build() {
+    say "building $1"
+    if ! { cmake --preset "$1" && cmake --build --preset "$1"; } > "$logs/build-$1.log" 2>&1 < /dev/null; then
+        grep -E 'error|FAILED' "$logs/build-$1.log" | head -n 30
+        return 1
+    fi
+}
+
+# --- suites that need more than a line -------------------------------------------
+
+# ctest_run PATTERN: what the programs printed counts, not the number of programs.
+ctest_run() {
+    ctest --test-dir "$build" --no-tests=error -j 2 --output-on-failure -R "$1"
+    status=$?
+    # The log has every program's output, also of those that passed.
+    cat "$build/Testing/Temporary/LastTest.log"
+    return "$status"
+}
+
+# Each fuzz target for a bounded time, from its corpus.
+fuzz_run() {
+    preset_build fuzz || { say "the fuzz targets do not build"; return 1; }
+    passed=0
+    failed=0
+    for target in $(find build-fuzz -type f -name 'fuzz_*' -perm -u+x | sort); do
+        name=$(basename "$target")
+        corpus=$logs/corpus-$name
+        mkdir -p "$corpus"
+        seeds=tests/fuzz/corpus/${name#fuzz_}
+        [ -d "$seeds" ] || seeds=
+        if "$target" -max_total_time="${FUZZ_SECONDS:-60}" -timeout=10 -rss_limit_mb=2048 -verbosity=0 -print_final_stats=1 \
+            -artifact_prefix="$logs/$name-" "$corpus" ${seeds:+"$seeds"} 2>&1; then
+            passed=$((passed + 1))
+        else
+            failed=$((failed + 1))
+        fi
+    done
+    [ "$((passed + failed))" -gt 0 ] || { say "there is no fuzz target"; return 1; }
+    say "$passed passed, $failed failed"
+    [ "$failed" -eq 0 ]
+}
+
+# On other ports than by hand, so that a running quickstart is not in the way.
+quickstart_run() {
+    QUICKSTART_PORT=28443 QUICKSTART_MONITOR_PORT=29901 QUICKSTART_ACME_PORT=29911 QUICKSTART_STANDBY_PORT=29912 \
+        sh deploy/quickstart.sh --smoke
+}
+
+# --- counting ------------------------------------------------------------------
+
+# counts LOG STATUS: 'PASSED FAILED' of one suite's output.
+counts() {
+    awk -v status="$2" '
+        # ctest repeats the output of what failed; its log, which begins here, has all of it once.
+        /^Start testing: / { c_ok = c_bad = p_ok = p_bad = 0 }
+        /\[  PASSED  \] [0-9]+ test/ { match($0, /\] [0-9]+/); c_ok += substr($0, RSTART + 2, RLENGTH - 2) }
+        /\[  FAILED  \] [0-9]+ test/ { match($0, /\] [0-9]+/); c_bad += substr($0, RSTART + 2, RLENGTH - 2) }
+        /^([a-z0-9]+: )?[0-9]+ passed, [0-9]+ failed/ {
+            match($0, /[0-9]+ passed/); p_ok += substr($0, RSTART, RLENGTH - 7)
+            match($0, /[0-9]+ failed/); p_bad += substr($0, RSTART, RLENGTH - 7)
+        }
+        /tests failed out of [0-9]+/ { match($0, /[0-9]+ tests failed/); t_bad = substr($0, RSTART, RLENGTH - 13)
+                                       match($0, /out of [0-9]+/); t_all = substr($0, RSTART + 7, RLENGTH - 7) }
+        END {
+            ok = c_ok + p_ok; bad = c_bad + p_bad
+            if (ok + bad == 0 && t_all > 0) { ok = t_all - t_bad; bad = t_bad }
+            if (ok + bad == 0) { ok = (status == 0); bad = (status != 0) }
+            # A suite that failed without a count (a crash, a time-out) is one failure.
+            if (status != 0 && bad == 0) bad = (t_bad > 0 ? t_bad : 1)
+            printf "%d %d\n", ok, bad
+        }' "$1"
+}
+
+# What a suite says of its size: 'simulated exchanges: 20000'.
+boast() {
+    grep -E '^(simulated exchanges|requests compared|cases): ' "$1" | tail -n 2 | tr '\n' ' '
+}
+
+# suite_run NAME FILE COMMAND
+suite_run() {
+    log=$logs/$1.log
+    began=$(date +%s)
+    if [ ! -e "$2" ]; then
+        say "$2 is missing" > "$log"
+        status=1
+    else
+        (eval "$3") > "$log" 2>&1 < /dev/null
+        status=$?
+    fi
+    read -r ok bad <<END
+$(counts "$log" "$status")
+END
+    total_ok=$((total_ok + ok))
+    total_bad=$((total_bad + bad))
+    printf '%-13s %6d passed %4d failed %5ds  %s\n' "$1" "$ok" "$bad" "$(($(date +%s) - began))" "$(boast "$log")"
+    if [ "$bad" -gt 0 ] || [ "$status" -ne 0 ]; then
+        say "--- the end of $log"
+        # What failed is told before the log of everything.
+        sed '/^Start testing: /,$d' "$log" | tail -n 60
+        say "---"
+    fi
+}
+
+QUICK=
+only=
+for argument in "$@"; do
+    case "$argument" in
+        --quick) QUICK=1 ;;
+        -*) say "usage: sh tests/run.sh [--quick] [SUITE...]" >&2; exit 64 ;;
+        *) only="$only $argument " ;;
+    esac
+done
+export QUICK
+mkdir -p "$logs"
+rm -f "$logs"/*.log
+packages_install
+sdk_install
+preset_build dev || die "the build failed: $logs/build-dev.log"
+
+total_ok=0
+total_bad=0
+suites > "$logs/suites"
+while IFS='|' read -r name when file command <&3; do
+    name=$(printf %s "$name" | tr -d ' ')
+    when=$(printf %s "$when" | tr -d ' ')
+    file=$(printf %s "$file" | tr -d ' ')
+    if [ -n "$only" ]; then
+        case "$only" in *" $name "*) ;; *) continue ;; esac
+    elif [ -n "$QUICK" ] && [ "$when" = full ]; then
+        continue
+    fi
+    suite_run "$name" "$file" "$command"
+done 3< "$logs/suites"
+
+[ "$((total_ok + total_bad))" -gt 0 ] || total_bad=1
+say ""
+say "$total_ok passed, $total_bad failed"
+[ "$total_bad" -eq 0 ]
