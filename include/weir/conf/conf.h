@@ -87,6 +87,9 @@ struct conf_route {
     bool stream_request;
 };
 
+struct conf_memory;
+struct conf_node;
+
 struct conf {
     const char *path;   /* of the file */
     char sha256[65];    /* of its text, hex */
@@ -103,13 +106,14 @@ struct conf {
     uint32_t announce_ms, drain_ms;
     uint64_t buffers_bytes;     /* memory.buffers: bound on all buffered bytes */
     struct conf_memory *memory; /* conf's own */
+    struct conf_node *root;     /* conf's own: the file as it was written, for conf_position */
 };
 
 /* One finding. Text is owned by the diagnostics. */
 struct conf_finding {
     bool is_error;       /* else a warning */
     int line, column;    /* from 1; 0: the whole file */
-    int width;           /* bytes to underline; at least 1 */
+    int width;           /* characters to underline; at least 1 */
     const char *message; /* "unknown key 'time_outs' in processors.acme" */
     const char *hint;    /* behind the caret: "did you mean 'timeouts'?"; NULL: none */
     const char *allowed; /* behind "= allowed here: "; NULL: none */
@@ -121,7 +125,15 @@ void conf_findings_close(struct conf_findings *findings);
 int conf_findings_count(const struct conf_findings *findings);
 int conf_findings_errors(const struct conf_findings *findings);
 int conf_findings_warnings(const struct conf_findings *findings);
+/* In file order, those of the whole file last; NULL past the end. At most 256 are kept, all are counted. */
 const struct conf_finding *conf_findings_at(const struct conf_findings *findings, int index);
+/*
+ * Adds one that only a higher layer can know (a certificate that does not fit
+ * its key). Texts are copied; hint and allowed may be NULL; line 0: the whole
+ * file. The place of a key comes from conf_position.
+ */
+void conf_findings_add(struct conf_findings *findings, bool is_error, int line, int column, int width,
+                       const char *message, const char *hint, const char *allowed);
 /*
  * All findings in file order, as design.md section 5 shows them, with the
  * source line and the caret, and a last line such as
@@ -139,7 +151,16 @@ char *conf_findings_json(const struct conf_findings *findings);
 struct conf *conf_load(const char *path, struct conf_findings *findings);
 /* The same from text; `path` names it in messages. */
 struct conf *conf_load_text(const char *path, struct bytes text, struct conf_findings *findings);
+/* NULL is ignored. */
 void conf_free(struct conf *conf);
+
+/*
+ * Where a key's value stands in the file: "listeners[0].tls.certificates[1].key",
+ * "processors.acme.tls.ca", "endpoints" of them with [n]. False: it is not
+ * written there; the place is then that of the innermost part of the path that
+ * is (0, 0, 1 when none is). The three places may be NULL.
+ */
+bool conf_position(const struct conf *conf, const char *path, int *line, int *column, int *width);
 
 /* The manual of one key ("processors.NAME.timeouts.connect", names of maps and lists may be left out): malloc'ed, NULL: no such
  * key. */

@@ -1,0 +1,323 @@
+/*
+ * Kinds of values: how each is read, described and printed. Numbers always
+ * carry their unit; a bare number where a unit belongs is refused, since 5 may
+ * be seconds to one reader and milliseconds to the next. Texts are in
+ * conf_kind_text.c.
+ */
+#include <stdio.h>
+
+#include "conf_internal.h"
+#include "conf_kind_internal.h"
+
+struct unit {
+    const char *name;
+    uint64_t factor;
+};
+
+/* From small to large. */
+static const struct unit duration_units[] = {
+    {"ms", 1}, {"s", 1000}, {"m", 60 * 1000}, {"h", 60 * 60 * 1000}, {"d", 24 * 60 * 60 * 1000}};
+static const struct unit bytes_units[] = {
+    {"B", 1}, {"KiB", 1ull << 10}, {"MiB", 1ull << 20}, {"GiB", 1ull << 30}, {"TiB", 1ull << 40}};
+
+#define UNIT_COUNT 5
+_Static_assert(ARRAY_COUNT(duration_units) == UNIT_COUNT && ARRAY_COUNT(bytes_units) == UNIT_COUNT, "one count");
+
+static const struct unit *units_of(enum conf_kind kind)
+{
+    return kind == CONF_DURATION ? duration_units : kind == CONF_BYTES ? bytes_units : NULL;
+}
+
+/* ---- printing ---- */
+
+const char *conf_number_text(enum conf_kind kind, uint64_t number, char text[CONF_NUMBER_BYTES])
+{
+    const struct unit *units = units_of(kind);
+    int best = 0;
+
+    if (units == NULL) {
+        (void)snprintf(text, CONF_NUMBER_BYTES, "%llu", (unsigned long long)number);
+        return text;
+    }
+    for (int i = 1; i < UNIT_COUNT; i++) {
+        best = number != 0 && number % units[i].factor == 0 ? i : best;
+    }
+    /* "0s" reads better than "0ms". */
+    best = number == 0 && kind == CONF_DURATION ? 1 : best;
+    (void)snprintf(text, CONF_NUMBER_BYTES, "%llu%s", (unsigned long long)(number / units[best].factor),
+                   units[best].name);
+    return text;
+}
+
+/* "10ms to 1h", or "1" when there is only one. */
+static const char *range_text(const struct conf_key *key, char *text, size_t size)
+{
+    char from[CONF_NUMBER_BYTES], to[CONF_NUMBER_BYTES];
+
+    (void)conf_number_text(key->kind, key->min, from);
+    (void)conf_number_text(key->kind, key->max, to);
+    text[0] = '\0';
+    if (key->min == key->max) {
+        conf_append(text, size, "%s", from);
+    } else {
+        conf_append(text, size, "%s to %s", from, to);
+    }
+    return text;
+}
+
+/* "a|b" with another separator. */
+static void append_words(char *text, size_t size, const char *words, const char *separator)
+{
+    for (const char *at = words; *at != '\0'; at++) {
+        if (*at == '|') {
+            conf_append(text, size, "%s", separator);
+        } else {
+            conf_append(text, size, "%c", *at);
+        }
+    }
+}
+
+/* ---- numbers ---- */
+
+static size_t count_digits(struct bytes text)
+{
+    size_t count = 0;
+
+    while (count < text.len && text.at[count] >= '0' && text.at[count] <= '9') {
+        count++;
+    }
+    return count;
+}
+
+static const struct unit *unit_find(const struct unit *units, struct bytes name)
+{
+    for (int i = 0; i < UNIT_COUNT; i++) {
+        if (bytes_equal(bytes_from_text(units[i].name), name)) {
+            return &units[i];
+        }
+    }
+    return NULL;
+}
+
+static bool fail_with_range(const struct conf_key *key, const char *what, struct conf_fault *fault)
+{
+    char range[80];
+
+    return conf_kind_fail(fault, what, "expected %s", range_text(key, range, sizeof(range)));
+}
+
+static void store_number(const struct conf_key *key, uint64_t number, void *field)
+{
+    if (key->field.bytes == sizeof(uint32_t)) {
+        *(uint32_t *)field = (uint32_t)number;
+    } else if (key->field.bytes == sizeof(uint64_t)) {
+        *(uint64_t *)field = number;
+    }
+}
+
+static bool parse_number(const struct conf_key *key, struct bytes text, struct conf_memory *memory, void *field,
+                         struct conf_fault *fault)
+{
+    const struct unit *units = units_of(key->kind);
+    struct bytes digits = bytes_take(text, count_digits(text));
+    struct bytes name = bytes_skip(text, digits.len);
+    const struct unit *unit = units != NULL ? unit_find(units, name) : NULL;
+    uint64_t number;
+
+    (void)memory;
+    if (digits.len == 0) {
+        return fail_with_range(key, units == NULL ? "is not a number" : "is not a number with a unit", fault);
+    }
+    if (name.len > 0 && name.at[0] == '.') {
+        return fail_with_range(key, "is not a whole number", fault);
+    }
+    if (units == NULL && name.len > 0) {
+        return fail_with_range(key, "is not a number", fault);
+    }
+    if (units != NULL && unit == NULL) {
+        return key->kind == CONF_DURATION
+                   ? conf_kind_fail(fault, name.len == 0 ? "has no unit" : "has an unknown unit", "units are ms, s, m, h, d")
+                   : conf_kind_fail(fault, name.len == 0 ? "has no unit" : "has an unknown unit",
+                                    "units are B, KiB, MiB, GiB, TiB");
+    }
+    if (!bytes_to_u64(digits, &number) || __builtin_mul_overflow(number, unit != NULL ? unit->factor : 1, &number) ||
+        number < key->min || number > key->max) {
+        return fail_with_range(key, "is out of range", fault);
+    }
+    store_number(key, number, field);
+    return true;
+}
+
+/* ---- words ---- */
+
+struct bytes conf_kind_next_word(const char **words)
+{
+    size_t len = strcspn(*words, "|");
+    struct bytes word = bytes_of(*words, len);
+
+    *words += (*words)[len] == '|' ? len + 1 : len;
+    return word;
+}
+
+int conf_kind_word_index(const char *words, struct bytes text)
+{
+    for (int i = 0; words != NULL && *words != '\0'; i++) {
+        if (bytes_equal(conf_kind_next_word(&words), text)) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+/* A bool is false for the first word; a text keeps the word. */
+static void store_word(const struct conf_key *key, int index, struct bytes text, struct conf_memory *memory, void *field)
+{
+    if (key->field.bytes == sizeof(bool)) {
+        *(bool *)field = index != 0;
+    } else if (key->field.bytes == sizeof(const char *)) {
+        *(const char **)field = conf_memory_text(memory, text);
+    } else {
+        *(int *)field = index;
+    }
+}
+
+static bool parse_word(const struct conf_key *key, struct bytes text, struct conf_memory *memory, void *field,
+                       struct conf_fault *fault)
+{
+    int index = conf_kind_word_index(key->words, text);
+
+    if (index < 0) {
+        return conf_kind_fail_word(key, text, "is not one of its values", memory, fault);
+    }
+    store_word(key, index, text, memory, field);
+    return true;
+}
+
+bool conf_kind_fail_word(const struct conf_key *key, struct bytes text, const char *what, struct conf_memory *memory,
+                         struct conf_fault *fault)
+{
+    struct conf_near near = {.text = text};
+    char allowed[128] = "";
+
+    for (const char *words = key->words; *words != '\0';) {
+        (void)conf_near_offer(&near, conf_kind_next_word(&words));
+    }
+    append_words(allowed, sizeof(allowed), key->words, ", ");
+    fault->what = what;
+    fault->allowed = conf_memory_text(memory, bytes_from_text(allowed));
+    if (near.best.at != NULL) {
+        (void)snprintf(fault->hint, sizeof(fault->hint), "did you mean '%.*s'?", BYTES_ARG(near.best));
+    }
+    return false;
+}
+
+/* ---- addresses ---- */
+
+static bool parse_listen(const struct conf_key *key, struct bytes text, struct conf_memory *memory, void *field,
+                         struct conf_fault *fault)
+{
+    struct addr_listen listen;
+
+    (void)key;
+    (void)memory;
+    if (!addr_listen_parse(text, &listen)) {
+        return conf_kind_fail(fault, "is not an address to listen on", "expected ADDRESS:PORT, unix:/path or fd:N");
+    }
+    *(struct addr_listen *)field = listen;
+    return true;
+}
+
+static bool parse_address(const struct conf_key *key, struct bytes text, struct conf_memory *memory, void *field,
+                          struct conf_fault *fault)
+{
+    struct addr addr;
+
+    (void)key;
+    (void)memory;
+    if (!addr_parse(text, &addr) || addr_port(&addr) == 0) {
+        return conf_kind_fail(fault, "is not a numeric address with a port",
+                              "expected one such as \"10.0.0.1:443\"; names belong into url");
+    }
+    *(struct addr *)field = addr;
+    return true;
+}
+
+static bool parse_network(const struct conf_key *key, struct bytes text, struct conf_memory *memory, void *field,
+                          struct conf_fault *fault)
+{
+    struct addr_net net;
+
+    (void)key;
+    (void)memory;
+    if (!addr_net_parse(text, &net)) {
+        return conf_kind_fail(fault, "is not a network", "expected one such as 10.0.0.0/8, an address, or unix");
+    }
+    *(struct addr_net *)field = net;
+    return true;
+}
+
+/* ---- the table of kinds ---- */
+
+#define NUMBER_PATTERN "^[0-9]+"
+
+static const struct {
+    const char *noun;
+    const char *pattern;
+    bool (*parse)(const struct conf_key *key, struct bytes text, struct conf_memory *memory, void *field,
+                  struct conf_fault *fault);
+} kinds[CONF_KIND_COUNT] = {
+    [CONF_SECTION] = {"section", NULL, NULL},
+    [CONF_SECTIONS] = {"list of sections", NULL, NULL},
+    [CONF_NAMED] = {"sections by name", NULL, NULL},
+    [CONF_DURATION] = {"duration", NUMBER_PATTERN "(ms|s|m|h|d)$", parse_number},
+    [CONF_BYTES] = {"size", NUMBER_PATTERN "(B|KiB|MiB|GiB|TiB)$", parse_number},
+    [CONF_COUNT] = {"number", NULL, parse_number},
+    [CONF_WORD] = {"word", NULL, parse_word},
+    [CONF_NAME] = {"name", "^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$", conf_kind_parse_name},
+    [CONF_PATH] = {"absolute path", "^/", conf_kind_parse_path},
+    [CONF_LISTEN] = {"ADDRESS:PORT, unix:/path or fd:N", NULL, parse_listen},
+    [CONF_URL] = {"http or https url without path", "^https?://[^/?#@]+/?$", conf_kind_parse_url},
+    [CONF_HOST] = {"host name or address", NULL, conf_kind_parse_host},
+    [CONF_MATCH] = {"path, or prefix ending in /*", "^/[^?#*]*[*]?$", conf_kind_parse_match},
+    [CONF_METHOD] = {"method", "^[A-Z][A-Z0-9_-]*$", conf_kind_parse_method},
+    [CONF_ADDRESSES] = {"list of ADDRESS:PORT", NULL, parse_address},
+    [CONF_NETWORKS] = {"list of networks", NULL, parse_network},
+};
+
+bool conf_kind_parse(const struct conf_key *key, struct bytes text, struct conf_memory *memory, void *field,
+                     struct conf_fault *fault)
+{
+    *fault = (struct conf_fault){.what = ""};
+    return kinds[key->kind].parse(key, text, memory, field, fault);
+}
+
+const char *conf_kind_noun(enum conf_kind kind)
+{
+    return kinds[kind].noun;
+}
+
+const char *conf_kind_pattern(enum conf_kind kind)
+{
+    return kinds[kind].pattern;
+}
+
+const char *conf_kind_describe(const struct conf_key *key, char *text, size_t size)
+{
+    char range[80];
+
+    text[0] = '\0';
+    if (key->words != NULL) {
+        append_words(text, size, key->words, " | ");
+        conf_append(text, size, "%s%s", key->kind == CONF_WORD ? "" : " | ",
+                    key->kind == CONF_WORD ? "" : conf_kind_noun(key->kind));
+        return text;
+    }
+    conf_append(text, size, "%s", conf_kind_noun(key->kind));
+    if (key->kind == CONF_DURATION || key->kind == CONF_BYTES || key->kind == CONF_COUNT) {
+        conf_append(text, size, ", %s", range_text(key, range, sizeof(range)));
+    } else if (key->kind == CONF_SECTIONS || key->kind == CONF_NAMED || key->kind == CONF_ADDRESSES ||
+               key->kind == CONF_NETWORKS) {
+        conf_append(text, size, ", at most %llu", (unsigned long long)key->max);
+    }
+    return text;
+}

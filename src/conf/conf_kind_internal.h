@@ -1,0 +1,32 @@
+/*
+ * Between conf_kind.c (numbers, words, addresses, the table of kinds) and
+ * conf_kind_text.c (names, paths, urls, hosts).
+ */
+#ifndef WEIR_CONF_KIND_INTERNAL_H
+#define WEIR_CONF_KIND_INTERNAL_H
+
+#include "conf_internal.h"
+
+#define CONF_KIND_PARSER(name)                                                                                         \
+    bool name(const struct conf_key *key, struct bytes text, struct conf_memory *memory, void *field,                  \
+              struct conf_fault *fault)
+
+CONF_KIND_PARSER(conf_kind_parse_name);
+CONF_KIND_PARSER(conf_kind_parse_path);
+CONF_KIND_PARSER(conf_kind_parse_url);
+CONF_KIND_PARSER(conf_kind_parse_host);
+CONF_KIND_PARSER(conf_kind_parse_match);
+CONF_KIND_PARSER(conf_kind_parse_method);
+
+/* Fills the fault in; always false. */
+bool conf_kind_fail(struct conf_fault *fault, const char *what, const char *hint_format, ...) WEIR_PRINTF(3, 4);
+/* With the words that are allowed and the nearest of them; always false. */
+bool conf_kind_fail_word(const struct conf_key *key, struct bytes text, const char *what, struct conf_memory *memory,
+                         struct conf_fault *fault);
+
+/* Cuts the next of "a|b|c" off. */
+struct bytes conf_kind_next_word(const char **words);
+/* The position of `text` in "a|b|c", -1 when it is none of them; words may be NULL. */
+int conf_kind_word_index(const char *words, struct bytes text);
+
+#endif
