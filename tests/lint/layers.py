@@ -11,7 +11,7 @@ RANK = {"base": 0, "conf": 1, "http": 1, "policy": 1, "io": 2, "store": 3, "upst
 HOMES = [
     (re.compile(r"uv\.h$|uv/"), ("src/io/", "include/weir/io/")),
     (re.compile(r"openssl/"), ("src/io/", "src/base/digest.c")),
-    (re.compile(r"llhttp\.h$"), ("src/http/message.c",)),
+    (re.compile(r"llhttp\.h$"), ("src/http/parser.c",)),
     (re.compile(r"libfyaml\.h$"), ("src/conf/",)),
     (re.compile(r"jansson\.h$"), ("src/app/",)),
     (re.compile(r"xxhash\.h$"), ("src/base/",)),
