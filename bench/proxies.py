@@ -1,0 +1,311 @@
+"""The programs under test and how they are started: each with a configuration of
+its own from bench/peers, on ports of its own, in a folder of this run, on one core.
+Every process started here dies with this one, and is stopped by its pid."""
+
+import ctypes
+import os
+import random
+import resource
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import time
+
+PEERS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "peers")
+READY_S = 10
+STOP_S = 3
+PR_SET_PDEATHSIG = 1
+DESCRIPTORS = 65536
+CLIENTS_MAX = 16384
+
+
+class StartError(Exception):
+    """A program that should have answered did not; the text says what it printed."""
+
+
+def port_free():
+    """A port that nothing listens on, below the kernel's range for outgoing connections."""
+    for _ in range(1000):
+        port = random.randrange(20000, 32000)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise StartError("no free port between 20000 and 32000")
+
+
+def descriptors_raise():
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    wanted = DESCRIPTORS if os.geteuid() == 0 else min(DESCRIPTORS, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(hard, wanted)))
+    except (OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def clients_max():
+    """How many clients every proxy is told to expect: two descriptors each, and a reserve."""
+    return min(CLIENTS_MAX, (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 1000) // 2)
+
+
+def process_start(argv, core, **kwargs):
+    """Starts a program on `core` (None: anywhere); it gets SIGTERM when this process ends."""
+    libc = ctypes.CDLL(None)
+
+    def before_exec():
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if core is not None:
+            os.sched_setaffinity(0, {core})
+
+    kwargs.setdefault("stdin", subprocess.DEVNULL)
+    return subprocess.Popen(argv, preexec_fn=before_exec, **kwargs)
+
+
+def process_stop(process):
+    """TERM, then TERM again for those that drain, then KILL."""
+    for sig, wait_s in ((signal.SIGTERM, STOP_S), (signal.SIGTERM, STOP_S), (signal.SIGKILL, None)):
+        if process.poll() is not None:
+            break
+        process.send_signal(sig)
+        try:
+            process.wait(wait_s)
+        except subprocess.TimeoutExpired:
+            continue
+    return process.wait()
+
+
+def http_get(port, tls):
+    """Status line of one GET, and the TLS cipher. Raises OSError."""
+    with socket.create_connection(("127.0.0.1", port), timeout=2) as sock:
+        cipher = None
+        if tls:
+            context = ssl.create_default_context()
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+            sock = context.wrap_socket(sock, server_hostname="localhost")
+            cipher = "%s %s" % (sock.version(), sock.cipher()[0])
+        sock.sendall(b"GET /v1/payments HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        answer = b""
+        while b"\r\n" not in answer:
+            got = sock.recv(4096)
+            if not got:
+                break
+            answer += got
+        if tls:
+            sock.close()
+        return answer.split(b"\r\n")[0].decode("latin-1"), cipher
+
+
+def template_fill(name, words, target):
+    with open(os.path.join(PEERS, name), encoding="utf-8") as file:
+        text = file.read()
+    for word, value in words.items():
+        text = text.replace("@%s@" % word, str(value))
+    with open(target, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+class Setup:
+    """What all proxies of a run share: folder, certificate, backend port, core, switches."""
+
+    def __init__(self, folder, tools, build, backend_port, core, log):
+        self.folder, self.tools, self.build = folder, tools, build
+        self.backend_port, self.core, self.log = backend_port, core, log
+        self.cert, self.key, self.pem = (os.path.join(folder, name) for name in ("tls.crt", "tls.key", "tls.pem"))
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                        "-keyout", self.key, "-out", self.cert, "-days", "30", "-subj", "/CN=localhost",
+                        "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
+                       check=True, stderr=subprocess.DEVNULL)
+        with open(self.pem, "wb") as pem:
+            for part in (self.cert, self.key):
+                with open(part, "rb") as file:
+                    pem.write(file.read())
+            os.fchmod(pem.fileno(), 0o600)
+
+
+class Proxy:
+    """One program under test. A subclass says how it is called and what it logs to."""
+
+    name = "?"
+    tls = True
+    logs_to_file = True
+
+    def __init__(self, setup):
+        self.setup = setup
+        self.folder = os.path.join(setup.folder, self.name)
+        self.access_log = os.path.join(self.folder, "access.log")
+        self.output = os.path.join(self.folder, "output.log")
+        self.process = None
+        self.port = self.tls_port = None
+        self.cipher = None
+
+    def missing(self):
+        """Why this program cannot be measured here; None when it can."""
+        return None
+
+    def argv(self, words):
+        raise NotImplementedError
+
+    def version(self):
+        return ""
+
+    def start(self):
+        shutil.rmtree(self.folder, ignore_errors=True)
+        os.makedirs(self.folder)
+        self.port, self.tls_port = port_free(), port_free() if self.tls else None
+        words = {"DIR": self.folder, "PORT": self.port, "TLS_PORT": self.tls_port, "MONITOR_PORT": port_free(),
+                 "BACKEND_PORT": self.setup.backend_port, "CERT": self.setup.cert, "KEY": self.setup.key,
+                 "PEM": self.setup.pem, "CLIENTS": clients_max()}
+        argv = self.argv(words)
+        with open(self.output, "ab") as output:
+            self.process = process_start(argv, self.setup.core, stdout=output, stderr=output)
+        try:
+            self.ready_wait()
+        except StartError:
+            self.stop()
+            raise
+
+    def ready_wait(self):
+        deadline = time.monotonic() + READY_S
+        ports = [(self.port, False)] + ([(self.tls_port, True)] if self.tls else [])
+        said = "nothing"
+        while ports:
+            port, tls = ports[0]
+            try:
+                said, cipher = http_get(port, tls)
+                if " 200" in said:
+                    self.cipher = cipher or self.cipher
+                    ports.pop(0)
+                    continue
+            except OSError as error:
+                said = str(error)
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                with open(self.output, encoding="utf-8", errors="replace") as file:
+                    printed = file.read().strip()
+                raise StartError("%s does not answer on port %d (%s)\n%s" % (self.name, port, said, printed[-2000:]))
+            time.sleep(0.05)
+
+    def stop(self):
+        if self.process:
+            process_stop(self.process)
+            self.process = None
+
+    def log_lines_drop(self):
+        """Empties the access log between two measurements, and says how many bytes it held."""
+        try:
+            held = os.path.getsize(self.access_log)
+            os.truncate(self.access_log, 0)
+            return held
+        except FileNotFoundError:
+            return 0
+
+
+class Pump(Proxy):
+    name = "pump"
+    tls = False
+    logs_to_file = False
+
+    def argv(self, words):
+        return [os.path.join(self.setup.tools, "bench_pump"), str(self.port), str(self.setup.backend_port)]
+
+
+class Weir(Proxy):
+    name = "weir"
+
+    def binary(self):
+        return os.path.join(self.setup.build, "weir")
+
+    def missing(self):
+        return None if os.access(self.binary(), os.X_OK) else "no %s: it is not built" % self.binary()
+
+    def version(self):
+        return command_line([self.binary(), "version"])
+
+    def argv(self, words):
+        words["WEIR_LOG"] = self.access_log
+        target = os.path.join(self.folder, "weir.yaml")
+        template_fill("weir.yaml", words, target)
+        return [self.binary(), "run", "-c", target]
+
+
+class Nginx(Proxy):
+    name = "nginx"
+
+    def missing(self):
+        return None if shutil.which("nginx") else "no nginx in PATH"
+
+    def version(self):
+        return command_line(["nginx", "-v"]).replace("nginx version: ", "")
+
+    def argv(self, words):
+        on = "%s bench buffer=64k flush=1s" % self.access_log
+        words["NGINX_LOG"] = on if self.setup.log else "off"
+        words["USER"] = "user root;" if os.geteuid() == 0 else ""
+        target = os.path.join(self.folder, "nginx.conf")
+        template_fill("nginx.conf", words, target)
+        return ["nginx", "-e", os.path.join(self.folder, "nginx.error.log"), "-p", self.folder, "-c", target]
+
+
+class Haproxy(Proxy):
+    name = "haproxy"
+    logs_to_file = False
+
+    def missing(self):
+        return None if shutil.which("haproxy") else "no haproxy in PATH"
+
+    def version(self):
+        return command_line(["haproxy", "-v"]).split(" - ")[0]
+
+    def argv(self, words):
+        words["HAPROXY_LOG"] = "log ring@access local0 info" if self.setup.log else ""
+        words["HAPROXY_LOG_FRONTEND"] = "log global\n    option httplog" if self.setup.log else ""
+        target = os.path.join(self.folder, "haproxy.cfg")
+        template_fill("haproxy.cfg", words, target)
+        return ["haproxy", "-db", "-f", target]
+
+
+def command_line(argv):
+    """First line that a program prints about itself."""
+    try:
+        done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return (done.stdout.decode("utf-8", "replace").strip().splitlines() or [""])[0]
+
+
+class Backend:
+    """The stand-in processor, with the counter of what it answered."""
+
+    BODY_BYTES = 512
+
+    def __init__(self, folder, tools, core):
+        self.port = port_free()
+        self.counter_path = os.path.join(folder, "answered")
+        self.process = process_start([os.path.join(tools, "bench_backend"), str(self.port), str(self.BODY_BYTES),
+                                      self.counter_path], core)
+        deadline = time.monotonic() + READY_S
+        while True:
+            try:
+                http_get(self.port, False)
+                break
+            except OSError as error:
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    raise StartError("the backend does not answer: %s" % error) from error
+                time.sleep(0.02)
+        self.counter = open(self.counter_path, "rb", buffering=0)
+
+    def answered(self):
+        self.counter.seek(0)
+        return int.from_bytes(self.counter.read(8), "little")
+
+    def stop(self):
+        self.counter.close()
+        process_stop(self.process)
+
+
+ALL = (Pump, Weir, Nginx, Haproxy)
