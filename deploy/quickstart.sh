@@ -34,7 +34,7 @@ acme_port=${QUICKSTART_ACME_PORT:-9911}
 standby_port=${QUICKSTART_STANDBY_PORT:-9912}
 dir=build/quickstart
 weir=build/weir
-sandbox=build/bench/weir-sandbox
+sandbox=build/weir-sandbox
 pids=
 
 say() { printf '%s\n' "$*"; }
@@ -276,6 +276,11 @@ A processor that is silent after it took the money, and what the merchant reads:
     -H 'Authorization: Bearer sk_test_demo' -H 'Idempotency-Key: order-1002' \\
     -H 'Sandbox-Fault: reset-after' \\
     -H 'Content-Type: application/json' -d '{"amount": 500, "currency": "eur"}'
+
+What weir says of itself:
+
+  $weir status -c $dir/weir.yaml
+  $weir explain response_timeout
 
 Ctrl-C stops everything.
 END
