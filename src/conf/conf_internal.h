@@ -243,6 +243,27 @@ struct conf_run {
 void conf_finish(struct conf_run *run);
 /* The rules between keys. */
 void conf_check(struct conf_run *run);
+/* Those of routes, its part. */
+void conf_check_routes(struct conf_run *run);
+
+/* What the rules ask about one timeout: where it was written, if it was. */
+struct conf_timeout {
+    const char *label;            /* "timeouts.total" */
+    uint32_t ms;
+    const struct conf_node *node; /* NULL: not written here */
+    const char *origin;           /* behind the value then: ", the default" */
+};
+/* Reports a total that is shorter than its parts. `where` is the section that is judged. */
+void conf_check_total(struct conf_run *run, const char *where, const struct conf_timeout *total,
+                      const struct conf_timeout *response, const struct conf_timeout *connect);
+/* The same for the size of a body that is held whole. */
+void conf_check_body(struct conf_run *run, const char *where, uint64_t bytes, const struct conf_node *node);
+/* Reports names that occur twice in a list. */
+void conf_check_names(struct conf_run *run, const struct conf_node *list, const char *noun);
+/* Where the value at this path below `section` stands, or the section itself when it is not written. */
+struct conf_place conf_place_in(const struct conf_node *section, const char *path);
+/* Something at this path was reported already. */
+bool conf_bad_in(const struct conf_node *section, const char *path);
 
 /* Appends to a text of fixed size; what does not fit is cut. */
 void conf_append(char *text, size_t size, const char *format, ...) WEIR_PRINTF(3, 4);

@@ -236,7 +236,7 @@ static bool parse_address(const struct conf_key *key, struct bytes text, struct 
     (void)memory;
     if (!addr_parse(text, &addr) || addr_port(&addr) == 0) {
         return conf_kind_fail(fault, "is not a numeric address with a port",
-                              "expected one such as \"10.0.0.1:443\"; names belong into url");
+                              "expected one such as \"10.0.0.1:443\"; names belong in url");
     }
     *(struct addr *)field = addr;
     return true;

@@ -46,7 +46,7 @@ static void report_unknown(struct conf_run *run, const struct conf_key *section,
 static void report_missing(struct conf_run *run, const struct conf_key *key, const struct conf_node *node,
                            const char *where)
 {
-    struct conf_place place = node->place.line > 0 && node->key.at != NULL ? node->key_place : node->place;
+    struct conf_place place = node->key.at != NULL ? node->key_place : node->place;
     char hint[128] = "";
 
     if (key->kind == CONF_COUNT) {

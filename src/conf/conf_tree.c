@@ -17,24 +17,27 @@ struct tree {
     struct conf_findings *findings;
     struct fy_diag *diag;
     struct fy_parser *parser;
-    bool failed; /* the rest cannot be read */
+    struct conf_place at; /* of the latest token */
+    bool failed;          /* the rest cannot be read */
 };
 
 /* ---- places ---- */
 
-static struct conf_place place_of(const struct tree *tree, struct fy_token *token)
+/* An empty value has no marks: it stands where the latest token did. */
+static struct conf_place place_of(struct tree *tree, struct fy_token *token)
 {
     const struct fy_mark *start = token != NULL ? fy_token_start_mark(token) : NULL;
     const struct fy_mark *end = token != NULL ? fy_token_end_mark(token) : NULL;
 
     if (start == NULL || end == NULL || end->input_pos < start->input_pos) {
-        return (struct conf_place){.line = 0};
+        return tree->at;
     }
-    return conf_text_place(tree->text, start->input_pos, end->input_pos - start->input_pos);
+    tree->at = conf_text_place(tree->text, start->input_pos, end->input_pos - start->input_pos);
+    return tree->at;
 }
 
 /* Of an anchor or alias, whose token begins behind its '&' or '*'. */
-static struct conf_place marked_place(const struct tree *tree, struct fy_token *token)
+static struct conf_place marked_place(struct tree *tree, struct fy_token *token)
 {
     struct conf_place place = place_of(tree, token);
 
@@ -71,7 +74,7 @@ static struct bytes token_text(const struct tree *tree, struct fy_token *token)
 }
 
 /* The opening and closing quotes belong to the place, whatever the token's marks say. */
-static struct conf_place scalar_place(const struct tree *tree, struct fy_token *token)
+static struct conf_place scalar_place(struct tree *tree, struct fy_token *token)
 {
     const struct fy_mark *start = fy_token_start_mark(token);
     const struct fy_mark *end = fy_token_end_mark(token);
@@ -87,7 +90,8 @@ static struct conf_place scalar_place(const struct tree *tree, struct fy_token *
         first--;
         past++;
     }
-    return conf_text_place(tree->text, first, past > first ? past - first : 1);
+    tree->at = conf_text_place(tree->text, first, past > first ? past - first : 1);
+    return tree->at;
 }
 
 static struct conf_node *node_new(struct tree *tree, enum conf_node_kind kind)
@@ -338,8 +342,9 @@ static void report_syntax(struct tree *tree)
         conf_error(tree->findings, place, CONF_NO_HELP, "not YAML");
         return;
     }
-    place = place_of(tree, error->fyt);
-    if (place.line == 0 && error->line > 0 && error->column > 0) {
+    if (error->fyt != NULL) {
+        place = place_of(tree, error->fyt);
+    } else if (error->line > 0 && error->column > 0) {
         place = (struct conf_place){.line = error->line, .column = error->column, .width = 1};
     }
     conf_error(tree->findings, place, CONF_NO_HELP, "%s", error->msg);
