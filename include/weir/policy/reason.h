@@ -56,13 +56,15 @@ const char *reason_first(enum reason reason);
 /* By name or code, any case; REASON_COUNT: there is none. */
 enum reason reason_find(struct bytes text);
 
-/*
- * What the caller may do. `keyed`: the request carries an idempotency key;
- * `finds_truth`: a retry with that key still reaches a memory that knows the
- * first attempt (the processor de-duplicates it). A keyed request never gets
- * RETRY_SAFE.
- */
-enum retry reason_retry(enum reason reason, bool keyed, bool finds_truth);
+/* What the hint of a reason is settled with. */
+struct reason_asker {
+    bool safe_method; /* GET, HEAD, OPTIONS: it moves nothing, however often it is sent */
+    bool keyed;       /* the request carries an idempotency key */
+    bool finds_truth; /* a retry with that key still reaches a memory that knows the first attempt */
+};
+
+/* What the caller may do. A keyed request never gets RETRY_SAFE. */
+enum retry reason_retry(enum reason reason, const struct reason_asker *asker);
 
 const char *outcome_name(enum outcome outcome); /* "not_sent" */
 const char *retry_name(enum retry retry);       /* "same_key" */

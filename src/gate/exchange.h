@@ -1,0 +1,119 @@
+/*
+ * The exchange: one request and its answer. exchange.c is the story; relay.c,
+ * forward.c, reply.c and access.c are its leaves and share this struct.
+ */
+#ifndef WEIR_GATE_EXCHANGE_H
+#define WEIR_GATE_EXCHANGE_H
+
+#include "gate_internal.h"
+
+#include "weir/base/digest.h"
+
+enum exchange_phase {
+#define PHASE(NAME, letter, prose) PHASE_##NAME,
+#include "phase.def"
+#undef PHASE
+    PHASE_COUNT
+};
+
+const char *exchange_phase_name(enum exchange_phase phase);
+char exchange_phase_letter(enum exchange_phase phase);
+
+/* Who ended an exchange; the first letter of the access line's cause. */
+enum ended_by { ENDED_NORMAL, ENDED_BY_CLIENT, ENDED_BY_PROCESSOR, ENDED_BY_WEIR, ENDED_BY_TIMEOUT };
+
+struct exchange {
+    struct gate *gate;                /* borrowed */
+    struct generation *generation;    /* held: the one it began with */
+    struct client_stream *client;     /* borrowed; NULL: it left, and the exchange lives on for the answer */
+    const struct conf_listener *listener; /* in the generation */
+    struct addr peer;                 /* the client's address, kept for the log */
+    bool peer_trusted;                /* what it says of earlier hops counts */
+    const char *tls_version;          /* static; NULL: plain */
+    struct list in_exchanges;
+    struct deferred release;
+    enum exchange_phase phase;        /* only exchange_enter() writes it */
+    enum exchange_phase ended_in;     /* the phase that was left for DONE */
+    bool stepping;                    /* inside exchange_step(): callbacks only record */
+    uint64_t phase_at_us[PHASE_COUNT];/* when each phase was first entered; 0: never */
+
+    /* Sticky: the kernel took, or libuv queued, a byte of this request for a processor. Read by exchange_sent(). */
+    bool sent;
+
+    /* the request */
+    struct arena arena;
+    struct http_message *message;     /* in the arena */
+    const struct http_head *head;     /* NULL until it is accepted */
+    struct buf body;                  /* what was read and not yet sent */
+    struct route_ready *route;        /* in the generation; NULL: none yet */
+    bool safe_method, keyed, streams_request;
+    bool head_sent;                   /* the request's head went to the link */
+    char request_id[REQUEST_ID_BYTES + 1];
+
+    /* what callbacks recorded, for the next step */
+    bool request_whole;
+    bool timed_out;
+    bool link_ready;
+    bool refused;
+    bool failed;
+    bool answer_whole;
+    enum http_fault fault;
+    const char *fault_text;
+    enum call_refusal refusal;
+    enum call_failure failure;
+    const struct http_head *answer_head; /* in the arena */
+
+    /* the answer */
+    struct call call;
+    uint8_t link_tries;               /* links that broke before a byte was taken */
+    bool answer_begun;                /* its head went to the client */
+    bool answer_paused;               /* the processor is held back for the client's sake */
+    uint16_t status;                  /* what the client got, or would have */
+    enum reason reason;
+    enum outcome outcome;
+    enum ended_by ended_by;
+    char why[128];                    /* words for the log; "" */
+    uint64_t bytes_in, bytes_out;     /* bodies as the client sees them */
+    uint64_t now_us;                  /* when the running step began */
+    struct timer timer;               /* one deadline, re-armed by phase */
+    uint64_t total_due_us;
+};
+
+/* Begins with the first byte of a request. NULL: no memory. */
+WEIR_MUSTCHECK struct exchange *exchange_begin(struct gate *gate, struct client_stream *client);
+
+/* The one predicate: may a processor have seen a byte of this request? */
+static inline bool exchange_sent(const struct exchange *x)
+{
+    return x->sent;
+}
+
+/* Events. Each records; exchange_step acts. */
+void exchange_on_head(struct exchange *x);
+void exchange_on_body(struct exchange *x, struct bytes body);
+void exchange_on_request_end(struct exchange *x);
+void exchange_on_fault(struct exchange *x);
+void exchange_on_client_gone(struct exchange *x, const char *why);
+void exchange_on_client_writable(struct exchange *x);
+/* The process ends now. */
+void exchange_on_cut(struct exchange *x);
+
+void exchange_step(struct exchange *x);
+/* Ends it: idempotent. What may be undone is decided by exchange_sent(x). Answers the client when nothing was yet. */
+void exchange_end(struct exchange *x, enum reason reason, enum ended_by by, const char *why);
+
+/* forward.c: the request's head as the processor gets it, in the gate's scratch. Empty: it does not fit. */
+struct bytes forward_head(struct exchange *x);
+/* The client's address as the log and X-Forwarded-For's reader should see it: the last untrusted hop. */
+struct bytes forward_client_address(const struct exchange *x, char text[ADDR_TEXT_BYTES]);
+
+/* relay.c */
+/* Writes what has arrived of the answer to the client. */
+void relay_flush(struct exchange *x, bool end);
+
+/* reply.c: weir's own answer. */
+void reply_send(struct exchange *x);
+/* weir's fields on any answer, whole lines in `text`. */
+struct bytes reply_lines(const struct exchange *x, char *text, size_t size);
+
+#endif

@@ -1,0 +1,129 @@
+/*
+ * The request as the processor gets it: written anew from parsed values, with
+ * one canonical length, and with the forwarding fields that weir vouches for.
+ * What a client says of earlier hops counts only when the client is trusted.
+ */
+#include "exchange.h"
+
+#define DROP(NAME) (1u << HTTP_FIELD_##NAME)
+
+static bool is_trusted(const struct exchange *x, const struct addr *addr)
+{
+    for (int i = 0; i < x->listener->trusted_count; i++) {
+        if (addr_net_contains(&x->listener->trusted[i], addr)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Last element of a list field; its `rest` is what stands before. */
+static struct bytes last_element(struct bytes *rest)
+{
+    size_t at = rest->len;
+    while (at > 0 && rest->at[at - 1] != ',') {
+        at--;
+    }
+    struct bytes element = bytes_trim(bytes_skip(*rest, at));
+    *rest = bytes_take(*rest, at > 0 ? at - 1 : 0);
+    return element;
+}
+
+struct bytes forward_client_address(const struct exchange *x, char text[ADDR_TEXT_BYTES])
+{
+    struct bytes own = bytes_from_text(addr_format_host(&x->peer, text));
+    const struct http_field *field =
+        x->head != NULL && x->peer_trusted ? http_head_find_name(x->head, BYTES("x-forwarded-for")) : NULL;
+    struct bytes rest = field != NULL ? field->value : BYTES_NONE;
+    while (rest.len > 0) {
+        struct bytes hop = last_element(&rest);
+        struct addr addr;
+        if (!addr_parse_host(hop, 0, &addr)) {
+            break; /* what stands before an unreadable hop proves nothing */
+        }
+        own = bytes_from_text(addr_format_host(&addr, text));
+        if (!is_trusted(x, &addr)) {
+            break;
+        }
+    }
+    return own;
+}
+
+static void write_list_with(struct http_writer *writer, const struct exchange *x, struct bytes name, struct bytes own)
+{
+    if (!x->peer_trusted) {
+        http_write_field(writer, name, own);
+        return;
+    }
+    http_write_lines(writer, name);
+    http_write_lines(writer, BYTES(": "));
+    for (int i = 0; i < x->head->field_count; i++) {
+        const struct http_field *field = &x->head->fields[i];
+        if (bytes_equal_nocase(field->name, name) && field->value.len > 0) {
+            http_write_lines(writer, field->value);
+            http_write_lines(writer, BYTES(", "));
+        }
+    }
+    http_write_lines(writer, own);
+    http_write_lines(writer, BYTES("\r\n"));
+}
+
+static void write_forwarded(struct http_writer *writer, const struct exchange *x, struct bytes address)
+{
+    const struct http_head *head = x->head;
+    bool v6 = bytes_find(address, ':') != SIZE_MAX;
+    struct bytes proto = x->tls_version != NULL ? BYTES("https") : BYTES("http");
+    const struct http_field *given =
+        x->peer_trusted ? http_head_find_name(head, BYTES("x-forwarded-proto")) : NULL;
+    write_list_with(writer, x, BYTES("X-Forwarded-For"), address);
+    http_write_field(writer, BYTES("X-Forwarded-Proto"), given != NULL ? given->value : proto);
+
+    char text[ADDR_TEXT_BYTES + 300];
+    struct http_writer value;
+    http_write_init(&value, text, sizeof text);
+    http_write_lines(&value, v6 ? BYTES("for=\"[") : BYTES("for="));
+    http_write_lines(&value, address);
+    http_write_lines(&value, v6 ? BYTES("]\";host=\"") : BYTES(";host=\""));
+    http_write_lines(&value, head->authority);
+    http_write_lines(&value, BYTES("\";proto="));
+    http_write_lines(&value, proto);
+    write_list_with(writer, x, BYTES("Forwarded"), http_write_bytes(&value));
+}
+
+static void write_framing(struct http_writer *writer, const struct exchange *x)
+{
+    const struct http_head *head = x->head;
+    if (x->streams_request && head->framing == HTTP_FRAMING_CHUNKED) {
+        http_write_lines(writer, BYTES("Transfer-Encoding: chunked\r\n"));
+    } else if (x->streams_request && head->framing == HTTP_FRAMING_LENGTH) {
+        http_write_field_u64(writer, BYTES("Content-Length"), head->content_length);
+    } else if (head->framing != HTTP_FRAMING_NONE || !x->safe_method) {
+        /* A method that may have a body says its length even when there is none (RFC 9110 8.6). */
+        http_write_field_u64(writer, BYTES("Content-Length"), x->body.len);
+    }
+}
+
+struct bytes forward_head(struct exchange *x)
+{
+    const struct http_head *head = x->head;
+    struct http_writer writer;
+    char text[ADDR_TEXT_BYTES];
+    const char *host = x->route->processor_conf->host_header;
+    struct bytes peer = bytes_from_text(addr_format_host(&x->peer, text));
+
+    http_write_init(&writer, x->gate->scratch, sizeof x->gate->scratch);
+    http_write_request_line(&writer, head->method, head->target);
+    http_write_field(&writer, BYTES("Host"), host != NULL ? bytes_from_text(host) : head->authority);
+    http_write_passed_fields(&writer, head,
+                             DROP(HOST) | DROP(CONTENT_LENGTH) | DROP(TRANSFER_ENCODING) | DROP(EXPECT) |
+                                 DROP(WEIR_ANY) | DROP(FORWARDED) | DROP(X_FORWARDED_ANY) | DROP(X_REAL_IP) |
+                                 DROP(IDEMPOTENT_REPLAYED));
+    write_forwarded(&writer, x, peer);
+    if (!http_head_has(head, HTTP_FIELD_X_REQUEST_ID)) {
+        http_write_field(&writer, BYTES("X-Request-Id"), bytes_of(x->request_id, REQUEST_ID_BYTES));
+    }
+    http_write_lines(&writer, BYTES("Via: 1.1 weir\r\n"));
+    write_framing(&writer, x);
+    http_write_end(&writer);
+    return writer.overflow ? BYTES_NONE : http_write_bytes(&writer);
+}

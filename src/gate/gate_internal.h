@@ -1,0 +1,177 @@
+/*
+ * What the files of the gate share: one struct gate per process, its listeners,
+ * and the seam between an exchange and the client it serves. An exchange does
+ * not know which protocol its client speaks: it talks to a client_stream.
+ */
+#ifndef WEIR_GATE_INTERNAL_H
+#define WEIR_GATE_INTERNAL_H
+
+#include "weir/base/arena.h"
+#include "weir/base/buf.h"
+#include "weir/base/list.h"
+#include "weir/base/pool.h"
+#include "weir/base/table.h"
+#include "weir/gate/gate.h"
+#include "weir/http/message.h"
+#include "weir/http/write.h"
+#include "weir/io/stream.h"
+#include "weir/io/timer.h"
+#include "weir/policy/reason.h"
+
+/* Room for the largest head weir writes: a processor's, plus what weir adds. */
+#define GATE_SCRATCH_BYTES (RESPONSE_HEAD_BYTES_MAX + 16 * 1024)
+/* Pipelined bytes that may wait behind a running exchange, before reading pauses. */
+#define CLIENT_PENDING_BYTES_MAX (64 * 1024)
+/* After an error answer: how much of the rest is read and thrown away, and for how long (RFC 9112 9.6). */
+#define CLIENT_LINGER_BYTES_MAX (64 * 1024)
+#define CLIENT_LINGER_US UINT64_C(2000000)
+/* Retry-After of answers that a moment's patience may mend. */
+#define RETRY_AFTER_S 1
+
+struct exchange;
+
+/* ---- generation.c ---- */
+
+#define HTTP_STATUS_COUNT 600
+
+/* One route, ready: what its exchanges need without looking anything up. */
+struct route_ready {
+    const struct conf_route *conf;
+    const struct conf_processor *processor_conf;
+    struct processor *processor;  /* held by the generation */
+    const struct profile *profile;
+    uint64_t body_bytes_max;      /* 0: the listener's */
+    uint32_t response_ms, total_ms;
+    stats_id stat_duration, stat_overhead, stat_processor_duration, stat_in_flight;
+    stats_id stat_outcomes[OUTCOME_COUNT];
+    stats_id stat_reasons[REASON_COUNT];       /* requests_total of weir's own answers; 0: not yet asked for */
+    stats_id stat_answers[HTTP_STATUS_COUNT];  /* requests_total of the processor's answers by status; ditto */
+};
+
+struct generation {
+    struct conf *conf;
+    struct generation_tls tls;
+    struct generation_needs needs;
+    uint32_t number;
+    uint32_t holders;
+    struct route_match *matches;
+    struct route_ready *routes;
+    struct processor **processors;       /* one per conf processor, held */
+    struct route_ready unrouted;         /* counts requests that found no route */
+    const struct profile *fallback;      /* shape of errors before a route is known */
+};
+
+/* The route of a request; NULL: none. */
+struct route_ready *generation_route(struct generation *generation, const struct http_head *head);
+/* requests_total for an ended exchange. */
+stats_id generation_requests_series(struct generation *generation, struct route_ready *route, uint16_t status,
+                                    enum reason reason);
+
+/* ---- listener.c ---- */
+
+struct listener {
+    struct gate *gate;              /* borrowed: the owner */
+    struct list in_listeners;
+    char *name;                     /* owned */
+    struct acceptor *acceptor;      /* NULL: no longer listening */
+    struct generation *generation;  /* held: the newest that has this listener */
+    const struct conf_listener *conf; /* in that generation */
+    struct tls_server *tls;         /* in that generation; NULL: plain */
+    uint32_t clients_count;
+    bool paused;                    /* at its maximum of connections */
+    bool closing;
+    struct deferred burial;
+    stats_id stat_accepted, stat_refused_address, stat_clients, stat_handshakes_failed;
+    stats_id stat_handshakes[2][2]; /* by version (1.2, 1.3) and resumed */
+};
+
+WEIR_MUSTCHECK struct listener *listener_open(struct gate *gate, struct generation *generation, int index, char *why,
+                                              size_t size);
+/* Goes over to a newer generation. */
+void listener_renew(struct listener *listener, struct generation *generation, int index);
+/* Stops accepting; goes when its last client has. */
+void listener_close(struct listener *listener);
+/* A client came or went. */
+void listener_client_gone(struct listener *listener, const struct addr *peer);
+
+/* ---- client.c: the seam ---- */
+
+/* What goes out in front of an answer's body. */
+struct answer {
+    uint16_t status;
+    const struct http_head *from; /* fields of the processor's answer to pass on; NULL: none */
+    struct bytes lines;           /* weir's own fields, whole lines */
+    enum http_framing framing;
+    uint64_t content_length;      /* for HTTP_FRAMING_LENGTH */
+};
+
+struct client_stream;
+
+struct client_stream_ops {
+    /* The head and the first parts of the body; `end`: nothing follows. */
+    enum err (*answer)(struct client_stream *client, const struct answer *answer, const struct bytes *parts, int count,
+                       bool end);
+    /* More of the body. count 0 with end: just the end. */
+    enum err (*body)(struct client_stream *client, const struct bytes *parts, int count, bool end);
+    /* 100 Continue. */
+    void (*go_on)(struct client_stream *client);
+    /* Bytes that wait to be sent. */
+    size_t (*queued)(const struct client_stream *client);
+    /* Holds the client's body back; lets it go on. */
+    void (*pause)(struct client_stream *client);
+    void (*resume)(struct client_stream *client);
+    /* The exchange is over and lets go of the client. `whole`: the answer went out entirely; else it is cut. */
+    void (*finished)(struct client_stream *client, bool whole);
+};
+
+/* Facts of a client that its exchanges read. */
+struct client_stream {
+    const struct client_stream_ops *ops;
+    struct exchange *exchange;      /* the one being served; NULL: none */
+    struct listener *listener;      /* borrowed; it stays while it has clients */
+    struct stream *stream;          /* for facts only: peer, TLS */
+    const struct addr *peer;        /* the client's address: the PROXY header's, or the socket's */
+    bool peer_trusted;
+};
+
+/* Takes an accepted stream in. */
+void client_begin(struct listener *listener, struct stream *stream);
+
+struct client;
+size_t client_bytes(void); /* of a struct client, for the pool */
+void client_close_idle(struct gate *gate);
+void client_close_all(struct gate *gate);
+
+/* ---- gate.c ---- */
+
+struct gate {
+    struct gate_options options;
+    struct generation *generation;   /* held; NULL before the first */
+    struct list listeners;
+    struct list clients;
+    struct list exchanges;
+    struct pool client_pool;
+    struct pool exchange_pool;
+    struct table *per_address;       /* address -> count of connections (as uintptr_t) */
+    uint32_t clients_count, clients_tls_count, exchanges_count, exchanges_sent_count;
+    uint64_t exchanges_total;
+    uint32_t cut_count;
+    bool draining;                   /* answers carry Connection: close */
+    bool closing;                    /* no new client, no new request on an idle one */
+    void (*quiet)(void *owner);
+    void *quiet_owner;
+    struct deferred quiet_later;
+    stats_id stat_faults;
+    struct bytes parts[STREAM_PARTS_MAX]; /* body of the answer that is arriving now; emptied within the event */
+    int part_count;
+    char scratch[GATE_SCRATCH_BYTES];     /* one head at a time */
+};
+
+/* Something ended: tells a waiting drain. */
+void gate_check_quiet(struct gate *gate);
+
+/* ---- access.c ---- */
+
+void access_write(struct exchange *x);
+
+#endif

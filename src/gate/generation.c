@@ -1,0 +1,373 @@
+/*
+ * Makes a loaded configuration ready for use: TLS contexts, routes with all
+ * that their exchanges need at hand, processors held. Immutable from then on,
+ * but for series of metrics that are looked up on first use.
+ */
+#include "gate_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "weir/base/clock.h"
+
+/* 1 ms to 30 s, as both ends of a payment see it. */
+static const uint64_t long_bounds_us[] = {1000,    2500,    5000,    10000,   25000,   50000,   100000,
+                                          250000,  500000,  750000,  1000000, 1500000, 2000000, 3000000,
+                                          5000000, 8000000, 10000000, 15000000, 20000000, 30000000, 0};
+static const uint64_t overhead_bounds_us[] = {25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 25000, 100000, 0};
+
+static const struct stats_family family_requests = {
+    .name = "weir_requests_total",
+    .help = "Requests by route, processor, status and reason; reason is ok when the processor answered.",
+    .kind = STATS_COUNTER,
+    .labels = {"route", "processor", "code", "reason"},
+};
+static const struct stats_family family_duration = {
+    .name = "weir_request_duration_seconds",
+    .help = "From the first byte of a request to the end of its answer, as the client sees it.",
+    .kind = STATS_HISTOGRAM,
+    .labels = {"route"},
+    .seconds = true,
+    .bounds = long_bounds_us,
+};
+static const struct stats_family family_overhead = {
+    .name = "weir_overhead_seconds",
+    .help = "The part of a request's duration before its first byte went to the processor.",
+    .kind = STATS_HISTOGRAM,
+    .labels = {"route"},
+    .seconds = true,
+    .bounds = overhead_bounds_us,
+};
+static const struct stats_family family_processor_duration = {
+    .name = "weir_processor_duration_seconds",
+    .help = "From the first byte sent to a processor to the last byte of its answer.",
+    .kind = STATS_HISTOGRAM,
+    .labels = {"processor"},
+    .seconds = true,
+    .bounds = long_bounds_us,
+};
+static const struct stats_family family_in_flight = {
+    .name = "weir_requests_in_flight",
+    .help = "Requests that have a route and no end yet.",
+    .kind = STATS_GAUGE,
+    .labels = {"route"},
+};
+static const struct stats_family family_outcomes = {
+    .name = "weir_outcomes_total",
+    .help = "Ended requests by what is known of the money.",
+    .kind = STATS_COUNTER,
+    .labels = {"processor", "outcome"},
+};
+
+/* ---- TLS contexts ---- */
+
+static void add_finding(struct conf_findings *findings, const struct conf *conf, const char *key, bool is_error,
+                        const char *message)
+{
+    int line = 0;
+    int column = 0;
+    int width = 0;
+    (void)conf_position(conf, key, &line, &column, &width);
+    conf_findings_add(findings, is_error, line, column, width, message, NULL, NULL);
+}
+
+#define CERTIFICATE_SOON_S (14 * 24 * 3600)
+
+static void warn_of_dates(struct conf_findings *findings, const struct conf *conf, int listener,
+                          const struct tls_server *server)
+{
+    for (int i = 0; i < tls_server_certificate_count(server); i++) {
+        struct tls_certificate_info info;
+        char key[96];
+        char message[400];
+        tls_server_certificate(server, i, &info);
+        int64_t left_s = info.not_after_s - (int64_t)(clock_wall_us() / CLOCK_US_PER_S);
+        (void)snprintf(key, sizeof key, "listeners[%d].tls.certificates[%d].cert", listener, i);
+        if (left_s <= 0) {
+            (void)snprintf(message, sizeof message, "the certificate for '%s' has expired", info.name);
+            add_finding(findings, conf, key, true, message);
+        } else if (left_s < CERTIFICATE_SOON_S) {
+            (void)snprintf(message, sizeof message, "the certificate for '%s' ends in %d days", info.name,
+                           (int)(left_s / (24 * 3600)));
+            add_finding(findings, conf, key, false, message);
+        }
+    }
+}
+
+static bool open_server(struct generation_tls *tls, const struct conf *conf, int index, struct tls_tickets *tickets,
+                        struct conf_findings *findings)
+{
+    const struct conf_listener_tls *from = &conf->listeners[index].tls;
+    struct tls_certificate *certificates = calloc((size_t)from->certificate_count + 1, sizeof *certificates);
+    char why[400] = "out of memory";
+    char key[64];
+    for (int i = 0; certificates != NULL && i < from->certificate_count; i++) {
+        certificates[i].cert_path = from->certificates[i].cert;
+        certificates[i].key_path = from->certificates[i].key;
+    }
+    if (certificates != NULL) {
+        struct tls_server_options options = {
+            .certificates = certificates,
+            .certificate_count = from->certificate_count,
+            .minimum = from->minimum == CONF_TLS_1_3 ? TLS_MINIMUM_1_3 : TLS_MINIMUM_1_2,
+            .client_certs = (enum tls_client_certs)from->client_certs,
+            .client_ca_path = from->client_ca,
+            .client_crl_path = from->client_crl,
+            .tickets = tickets,
+        };
+        tls->servers[index] = tls_server_open(&options, why, sizeof why);
+    }
+    free(certificates);
+    if (tls->servers[index] == NULL) {
+        (void)snprintf(key, sizeof key, "listeners[%d].tls", index);
+        add_finding(findings, conf, key, true, why);
+        return false;
+    }
+    warn_of_dates(findings, conf, index, tls->servers[index]);
+    return true;
+}
+
+static bool open_client(struct generation_tls *tls, const struct conf *conf, int index, struct conf_findings *findings)
+{
+    const struct conf_processor *from = &conf->processors[index];
+    char why[400];
+    char key[160];
+    struct tls_client_options options = {
+        .verify = from->tls_verify,
+        .ca_path = from->tls_ca,
+        .cert_path = from->tls_cert,
+        .key_path = from->tls_key,
+        .server_name = from->tls_server_name,
+    };
+    tls->clients[index] = tls_client_open(&options, why, sizeof why);
+    if (tls->clients[index] == NULL) {
+        (void)snprintf(key, sizeof key, "processors.%s.tls", from->name);
+        add_finding(findings, conf, key, true, why);
+        return false;
+    }
+    return true;
+}
+
+bool generation_tls_open(struct generation_tls *tls, const struct conf *conf, struct tls_tickets *tickets,
+                         struct conf_findings *findings)
+{
+    int errors_before = conf_findings_errors(findings);
+    tls->servers = calloc((size_t)conf->listener_count + 1, sizeof(struct tls_server *));
+    tls->clients = calloc((size_t)conf->processor_count + 1, sizeof(struct tls_client *));
+    bool whole = tls->servers != NULL && tls->clients != NULL;
+    for (int i = 0; whole && i < conf->listener_count; i++) {
+        (void)(!conf->listeners[i].tls.present || open_server(tls, conf, i, tickets, findings)); /* all are reported */
+    }
+    for (int i = 0; whole && i < conf->processor_count; i++) {
+        (void)(!conf->processors[i].tls || open_client(tls, conf, i, findings));
+    }
+    if (!whole || conf_findings_errors(findings) > errors_before) {
+        generation_tls_close(tls, conf);
+        return false;
+    }
+    return true;
+}
+
+void generation_tls_close(struct generation_tls *tls, const struct conf *conf)
+{
+    for (int i = 0; tls->servers != NULL && i < conf->listener_count; i++) {
+        tls_server_release(tls->servers[i]);
+    }
+    for (int i = 0; tls->clients != NULL && i < conf->processor_count; i++) {
+        tls_client_release(tls->clients[i]);
+    }
+    free(tls->servers);
+    free(tls->clients);
+    *tls = (struct generation_tls){0};
+}
+
+/* ---- routes ---- */
+
+static struct bytes part(const char *text)
+{
+    return text != NULL ? bytes_from_text(text) : BYTES_NONE;
+}
+
+static struct route_match match_of(const struct conf_route *route)
+{
+    return (struct route_match){
+        .host = part(route->host),
+        .method = part(route->method),
+        .path = part(route->path),
+        .path_is_prefix = route->path_is_prefix,
+    };
+}
+
+static void find_series(struct generation *generation, struct route_ready *route, const char *name, const char *processor)
+{
+    struct stats *stats = generation->needs.stats;
+    route->stat_duration = stats_series(stats, &family_duration, name);
+    route->stat_overhead = stats_series(stats, &family_overhead, name);
+    route->stat_in_flight = stats_series(stats, &family_in_flight, name);
+    route->stat_processor_duration = stats_series(stats, &family_processor_duration, processor);
+    for (int i = 0; i < OUTCOME_COUNT; i++) {
+        route->stat_outcomes[i] = stats_series(stats, &family_outcomes, processor, outcome_name((enum outcome)i));
+    }
+}
+
+static const struct profile *profile_of(enum conf_profile profile)
+{
+    const struct profile *found = profile_find(profile == CONF_PROFILE_STRIPE ? BYTES("stripe") : BYTES("generic"));
+    CHECK(found != NULL);
+    return found;
+}
+
+static void ready_route(struct generation *generation, int index)
+{
+    const struct conf_route *from = &generation->conf->routes[index];
+    const struct conf_processor *processor = &generation->conf->processors[from->processor];
+    struct route_ready *route = &generation->routes[index];
+    *route = (struct route_ready){
+        .conf = from,
+        .processor_conf = processor,
+        .processor = generation->processors[from->processor],
+        .profile = profile_of(processor->profile),
+        .body_bytes_max = from->body_bytes,
+        .response_ms = from->response_ms != 0 ? from->response_ms : processor->response_ms,
+        .total_ms = from->total_ms != 0 ? from->total_ms : processor->total_ms,
+    };
+    generation->matches[index] = match_of(from);
+    find_series(generation, route, from->name, processor->name);
+}
+
+struct route_ready *generation_route(struct generation *generation, const struct http_head *head)
+{
+    int index = route_find(generation->matches, generation->conf->route_count, head->host, head->method, head->path);
+    return index < 0 ? NULL : &generation->routes[index];
+}
+
+int gate_route_of(const struct conf *conf, struct bytes host, struct bytes method, struct bytes path)
+{
+    for (int i = 0; i < conf->route_count; i++) {
+        struct route_match match = match_of(&conf->routes[i]);
+        if (route_find(&match, 1, host, method, path) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+stats_id generation_requests_series(struct generation *generation, struct route_ready *route, uint16_t status,
+                                    enum reason reason)
+{
+    uint16_t slot = status < HTTP_STATUS_COUNT ? status : 0;
+    stats_id *id = reason == REASON_OK ? &route->stat_answers[slot] : &route->stat_reasons[reason];
+    if (*id == STATS_NONE) {
+        char code[8];
+        (void)snprintf(code, sizeof code, "%u", (unsigned)status);
+        *id = stats_series(generation->needs.stats, &family_requests, route->conf != NULL ? route->conf->name : "",
+                           route->processor_conf != NULL ? route->processor_conf->name : "", code, reason_name(reason));
+    }
+    return *id;
+}
+
+/* ---- open and release ---- */
+
+static bool hold_processors(struct generation *generation)
+{
+    const struct conf *conf = generation->conf;
+    for (int i = 0; i < conf->processor_count; i++) {
+        generation->processors[i] =
+            processor_hold(generation->needs.upstream, &conf->processors[i], generation->tls.clients[i]);
+        if (generation->processors[i] == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Before a route is known any SDK may be asking: Stripe's takes a body without `error` for success. */
+static const struct profile *fallback_of(const struct conf *conf)
+{
+    for (int i = 0; i < conf->processor_count; i++) {
+        if (profile_of(conf->processors[i].profile)->stripe_errors) {
+            return profile_of(conf->processors[i].profile);
+        }
+    }
+    return profile_of(CONF_PROFILE_GENERIC);
+}
+
+static void generation_free(struct generation *generation)
+{
+    for (int i = 0; generation->processors != NULL && i < generation->conf->processor_count; i++) {
+        if (generation->processors[i] != NULL) {
+            processor_release(generation->processors[i]);
+        }
+    }
+    generation_tls_close(&generation->tls, generation->conf);
+    free(generation->matches);
+    free(generation->routes);
+    free(generation->processors);
+    conf_free(generation->conf);
+    free(generation);
+}
+
+struct generation *generation_open(struct conf *conf, struct generation_tls *tls, const struct generation_needs *needs,
+                                   uint32_t number)
+{
+    struct generation *generation = calloc(1, sizeof *generation);
+    if (generation == NULL) {
+        generation_tls_close(tls, conf);
+        conf_free(conf);
+        return NULL;
+    }
+    generation->conf = conf;
+    generation->tls = *tls;
+    *tls = (struct generation_tls){0};
+    generation->needs = *needs;
+    generation->number = number;
+    generation->holders = 1;
+    generation->fallback = fallback_of(conf);
+    generation->matches = calloc((size_t)conf->route_count + 1, sizeof *generation->matches);
+    generation->routes = calloc((size_t)conf->route_count + 1, sizeof *generation->routes);
+    generation->processors = calloc((size_t)conf->processor_count + 1, sizeof(struct processor *));
+    if (generation->matches == NULL || generation->routes == NULL || generation->processors == NULL ||
+        !hold_processors(generation)) {
+        generation_free(generation);
+        return NULL;
+    }
+    for (int i = 0; i < conf->route_count; i++) {
+        ready_route(generation, i);
+    }
+    find_series(generation, &generation->unrouted, "", "");
+    return generation;
+}
+
+struct generation *generation_hold(struct generation *generation)
+{
+    generation->holders++;
+    return generation;
+}
+
+void generation_release(struct generation *generation)
+{
+    CHECK(generation->holders > 0);
+    if (--generation->holders == 0) {
+        generation_free(generation);
+    }
+}
+
+const struct conf *generation_conf(const struct generation *generation)
+{
+    return generation->conf;
+}
+
+uint32_t generation_number(const struct generation *generation)
+{
+    return generation->number;
+}
+
+uint32_t generation_holders(const struct generation *generation)
+{
+    return generation->holders;
+}
+
+struct tls_server *generation_tls_server(const struct generation *generation, int index)
+{
+    return generation->tls.servers[index];
+}

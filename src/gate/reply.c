@@ -1,0 +1,94 @@
+/*
+ * weir's own answers, and weir's own fields on every answer: who, which
+ * outcome, why, and what the caller may do. The words come from the table of
+ * reasons, the shape from the profile.
+ */
+#include "exchange.h"
+
+#include <stdio.h>
+
+#define REPLY_BODY_BYTES 2048
+
+static const struct profile *profile_of(const struct exchange *x)
+{
+    return x->route != NULL ? x->route->profile : x->generation->fallback;
+}
+
+static enum retry retry_of(const struct exchange *x)
+{
+    struct reason_asker asker = {
+        .safe_method = x->head != NULL && x->safe_method,
+        .keyed = x->keyed,
+        .finds_truth = x->route != NULL && x->route->profile->deduplicates,
+    };
+    return reason_retry(x->reason, &asker);
+}
+
+static void write_request_ids(struct http_writer *writer, const struct exchange *x)
+{
+    struct bytes own = bytes_of(x->request_id, REQUEST_ID_BYTES);
+    http_write_field(writer, BYTES("Weir-Request-Id"), own);
+    if (x->answer_head != NULL && http_head_has(x->answer_head, HTTP_FIELD_X_REQUEST_ID)) {
+        return; /* the processor's passes through */
+    }
+    const struct http_field *given = x->head != NULL ? http_head_find(x->head, HTTP_FIELD_X_REQUEST_ID) : NULL;
+    http_write_field(writer, BYTES("X-Request-Id"), given != NULL ? given->value : own);
+}
+
+struct bytes reply_lines(const struct exchange *x, char *text, size_t size)
+{
+    struct http_writer writer;
+    http_write_init(&writer, text, size);
+    write_request_ids(&writer, x);
+    http_write_field(&writer, BYTES("Weir-Outcome"), bytes_from_text(outcome_name(x->outcome)));
+    return writer.overflow ? BYTES_NONE : http_write_bytes(&writer);
+}
+
+static bool has_retry_after(enum retry retry, uint16_t status)
+{
+    return status == 429 || status == 503 || retry == RETRY_SAME_KEY;
+}
+
+static struct bytes own_lines(const struct exchange *x, enum retry retry, char *text, size_t size)
+{
+    struct http_writer writer;
+    http_write_init(&writer, text, size);
+    http_write_field(&writer, BYTES("Content-Type"), BYTES("application/problem+json"));
+    http_write_field(&writer, BYTES("Cache-Control"), BYTES("no-store"));
+    write_request_ids(&writer, x);
+    http_write_field(&writer, BYTES("Weir-Outcome"), bytes_from_text(outcome_name(x->outcome)));
+    http_write_field(&writer, BYTES("Weir-Reason"), bytes_from_text(reason_name(x->reason)));
+    http_write_field(&writer, BYTES("Weir-Retry"), bytes_from_text(retry_name(retry)));
+    if (has_retry_after(retry, x->status)) {
+        http_write_field_u64(&writer, BYTES("Retry-After"), RETRY_AFTER_S);
+    }
+    if (profile_of(x)->stripe_should_retry) {
+        http_write_field(&writer, BYTES("Stripe-Should-Retry"), retry == RETRY_NO ? BYTES("false") : BYTES("true"));
+    }
+    if (x->reason == REASON_METHOD_NOT_ALLOWED) {
+        http_write_field(&writer, BYTES("Allow"), BYTES("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+    }
+    return writer.overflow ? BYTES_NONE : http_write_bytes(&writer);
+}
+
+void reply_send(struct exchange *x)
+{
+    char lines[1024];
+    char body[REPLY_BODY_BYTES];
+    struct json json;
+    enum retry retry = retry_of(x);
+    json_init(&json, body, sizeof body);
+    profile_error_body(profile_of(x), &json, x->reason, x->outcome, retry, x->request_id, x->why);
+    struct bytes text = json_bytes(&json);
+    bool head_request = x->head != NULL && bytes_equal(x->head->method, BYTES("HEAD"));
+    struct answer answer = {
+        .status = x->status,
+        .lines = own_lines(x, retry, lines, sizeof lines),
+        .framing = HTTP_FRAMING_LENGTH,
+        .content_length = text.len,
+    };
+    x->answer_begun = true;
+    x->bytes_out = head_request ? 0 : text.len;
+    /* A client that cannot be written to is gone; it notices by itself. */
+    (void)x->client->ops->answer(x->client, &answer, &text, head_request ? 0 : 1, true);
+}

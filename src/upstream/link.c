@@ -1,0 +1,262 @@
+/*
+ * One connection to an endpoint, from its connect to its close. It carries
+ * bytes for one call at a time and knows nothing of their meaning; what it
+ * knows is when it may be used again. While idle it is watched: an end, or
+ * bytes that nobody asked for, close it.
+ */
+#include "upstream_internal.h"
+
+#include "weir/base/clock.h"
+
+static const struct stream_ops link_ops;
+
+/* The only place that changes a link's state; keeps its endpoint's counts. */
+static void link_enter(struct link *link, enum link_state state)
+{
+    static const uint8_t legal[LINK_STATE_COUNT] = {
+        [LINK_CONNECTING] = 1 << LINK_IDLE | 1 << LINK_LEASED | 1 << LINK_CLOSED,
+        [LINK_IDLE] = 1 << LINK_LEASED | 1 << LINK_CLOSED,
+        [LINK_LEASED] = 1 << LINK_IDLE | 1 << LINK_CLOSED,
+        [LINK_CLOSED] = 0,
+    };
+    CHECK((legal[link->state] >> state & 1) != 0);
+    link->endpoint->links[link->state]--;
+    link->endpoint->links[state]++;
+    link->state = state;
+}
+
+static struct processor *processor_of(const struct link *link)
+{
+    return link->endpoint->processor;
+}
+
+static struct upstream *upstream_of(const struct link *link)
+{
+    return processor_of(link)->upstream;
+}
+
+/* ---- close ---- */
+
+static void on_burial(struct deferred *deferred)
+{
+    struct link *link = container_of(deferred, struct link, burial);
+    struct upstream *upstream = upstream_of(link);
+    struct processor *processor = processor_of(link);
+    link->endpoint->links[LINK_CLOSED]--;
+    pool_put(&upstream->links, link);
+    processor_maybe_bury(processor);
+}
+
+static void on_closed(void *owner)
+{
+    struct link *link = owner;
+    loop_defer(upstream_of(link)->options.loop, &link->burial);
+}
+
+void link_close(struct link *link, bool reset)
+{
+    if (link->state == LINK_CLOSED) {
+        return;
+    }
+    list_remove(&link->in_idle);
+    timer_stop(&link->timer);
+    link_enter(link, LINK_CLOSED);
+    link->call = NULL;
+    stream_close(link->stream, reset);
+    processor_wake(processor_of(link));
+}
+
+void link_close_idle(struct endpoint *endpoint)
+{
+    list_each (link, after, &endpoint->idle, struct link, in_idle) {
+        link_close(link, false);
+    }
+}
+
+void link_evict_idle(struct endpoint *endpoint)
+{
+    uint32_t open = endpoint->links[LINK_CONNECTING] + endpoint->links[LINK_IDLE] + endpoint->links[LINK_LEASED];
+    struct link *oldest = list_last(&endpoint->idle, struct link, in_idle);
+    if (open >= endpoint->processor->settings.connections && oldest != NULL) {
+        link_close(oldest, false);
+    }
+}
+
+/* ---- connect ---- */
+
+static void on_timer(struct timer *timer)
+{
+    struct link *link = container_of(timer, struct link, timer);
+    struct call *call = link->call;
+    if (link->state == LINK_CONNECTING) {
+        struct endpoint *endpoint = link->endpoint;
+        endpoint->resting_until_us = clock_now_us() + ENDPOINT_REST_US;
+        stats_add(upstream_of(link)->options.stats, processor_of(link)->stat_connects_failed, 1);
+        link_close(link, true);
+        if (call != NULL) {
+            call_on_link_failed(call, ERR_TIMED_OUT, "the connection was not made in time");
+        }
+    } else if (link->state == LINK_IDLE) {
+        link_close(link, false);
+    }
+}
+
+enum err link_connect(struct endpoint *endpoint, struct call *call)
+{
+    struct processor *processor = endpoint->processor;
+    struct upstream *upstream = processor->upstream;
+    struct link *link = pool_get(&upstream->links);
+    if (link == NULL) {
+        return ERR_NO_MEMORY;
+    }
+    link->endpoint = endpoint;
+    link->epoch = processor->epoch;
+    link->opened_us = clock_now_us();
+    list_init(&link->in_idle);
+    timer_init(&link->timer, upstream->options.loop, on_timer);
+    deferred_init(&link->burial, on_burial);
+    enum err err = ERR_OK;
+    link->stream =
+        stream_connect(upstream->options.loop, &endpoint->addr, processor->settings.tls, &link_ops, link, &err);
+    if (link->stream == NULL) {
+        pool_put(&upstream->links, link);
+        endpoint->resting_until_us = clock_now_us() + ENDPOINT_REST_US;
+        stats_add(upstream->options.stats, processor->stat_connects_failed, 1);
+        return err;
+    }
+    link->state = LINK_CONNECTING;
+    endpoint->links[LINK_CONNECTING]++;
+    link->call = call;
+    call->link = link;
+    timer_set_after(&link->timer, processor->settings.connect_ms * CLOCK_US_PER_MS);
+    return ERR_OK;
+}
+
+static void go_idle(struct link *link, uint64_t now_us)
+{
+    const struct processor_settings *settings = &processor_of(link)->settings;
+    uint64_t idle_end_us = now_us + settings->link_idle_ms * CLOCK_US_PER_MS;
+    uint64_t age_end_us = link->opened_us + settings->link_age_ms * CLOCK_US_PER_MS;
+    if (link->endpoint->retired || link->epoch != processor_of(link)->epoch || age_end_us <= now_us) {
+        link_close(link, false);
+        return;
+    }
+    link->call = NULL;
+    link->idle_since_us = now_us;
+    link_enter(link, LINK_IDLE);
+    list_push_front(&link->endpoint->idle, &link->in_idle);
+    timer_set(&link->timer, idle_end_us < age_end_us ? idle_end_us : age_end_us);
+    processor_wake(processor_of(link));
+}
+
+static void on_open(void *owner, enum err err)
+{
+    struct link *link = owner;
+    struct processor *processor = processor_of(link);
+    struct stats *stats = upstream_of(link)->options.stats;
+    struct call *call = link->call;
+    uint64_t now_us = clock_now_us();
+    if (err != ERR_OK) {
+        const char *words = stream_why(link->stream);
+        link->endpoint->resting_until_us = now_us + ENDPOINT_REST_US;
+        stats_add(stats, processor->stat_connects_failed, 1);
+        link_close(link, false);
+        if (call != NULL) {
+            call_on_link_failed(call, err, words[0] != '\0' ? words : err_sentence(err));
+        }
+        return;
+    }
+    link->endpoint->resting_until_us = 0;
+    link->connect_us = now_us - link->opened_us;
+    stats_add(stats, processor->stat_connects_ok, 1);
+    if (call == NULL) {
+        go_idle(link, now_us);
+        return;
+    }
+    timer_stop(&link->timer);
+    link_enter(link, LINK_LEASED);
+    call_on_link_open(call);
+}
+
+/* ---- lease and return ---- */
+
+bool link_lease_idle(struct endpoint *endpoint, struct call *call, uint64_t now_us)
+{
+    struct link *link = list_first(&endpoint->idle, struct link, in_idle);
+    if (link == NULL || (!call->safe && now_us - link->idle_since_us > LINK_YOUNG_US)) {
+        return false;
+    }
+    list_remove(&link->in_idle);
+    timer_stop(&link->timer);
+    link_enter(link, LINK_LEASED);
+    link->call = call;
+    call->link = link;
+    return true;
+}
+
+void link_forget_call(struct link *link)
+{
+    CHECK(link->state == LINK_CONNECTING);
+    link->call = NULL;
+}
+
+void link_return(struct link *link)
+{
+    CHECK(link->state == LINK_LEASED);
+    link->calls_count++;
+    if (link->spoilt) {
+        link_close(link, false);
+        return;
+    }
+    stream_resume(link->stream);
+    go_idle(link, clock_now_us());
+}
+
+/* ---- what arrives ---- */
+
+static void on_read(void *owner, struct bytes data)
+{
+    struct link *link = owner;
+    if (link->state == LINK_LEASED && link->call != NULL && link->call->state == CALL_READY) {
+        call_on_data(link->call, data);
+        return;
+    }
+    /* Nobody asked for these bytes: the next answer on this link could be another caller's. */
+    stats_add(upstream_of(link)->options.stats, processor_of(link)->stat_desync, 1);
+    link->spoilt = true;
+    if (link->state == LINK_IDLE) {
+        log_event(upstream_of(link)->options.log, LOG_WARN, "processor_desync",
+                  "closing a connection that sent bytes nobody asked for", LOG_T("processor", processor_of(link)->name),
+                  LOG_T("endpoint", link->endpoint->text), LOG_N("bytes", data.len));
+        link_close(link, true);
+    }
+}
+
+static void on_end(void *owner, enum err err)
+{
+    struct link *link = owner;
+    link->spoilt = true;
+    if (link->state == LINK_IDLE) {
+        link_close(link, false);
+    } else if (link->state == LINK_LEASED && link->call != NULL) {
+        call_on_link_end(link->call, err);
+    }
+}
+
+static void on_drain(void *owner)
+{
+    struct link *link = owner;
+    struct call *call = link->call;
+    if (link->state == LINK_LEASED && call != NULL && call->state == CALL_READY) {
+        call->ops->on_writable(call->owner);
+        call->ops->on_step(call->owner);
+    }
+}
+
+static const struct stream_ops link_ops = {
+    .on_open = on_open,
+    .on_read = on_read,
+    .on_end = on_end,
+    .on_drain = on_drain,
+    .on_closed = on_closed,
+};
