@@ -1,7 +1,8 @@
 /*
  * Writes JSON (RFC 8259) into a fixed buffer, without allocating. Text that is
  * not UTF-8 is escaped byte by byte as \u00XX, so the output is always valid.
- * What does not fit sets `overflow` and is left out; the caller decides. Reading
+ * What does not fit sets `overflow` and is left out, a value together with its
+ * key, so that what was written stays well formed; the caller decides. Reading
  * JSON is jansson's work.
  */
 #ifndef WEIR_BASE_JSON_H
@@ -19,6 +20,12 @@ struct json {
     size_t len;    /* written so far; no NUL is added */
     bool comma;    /* the next value needs one before it */
     bool overflow; /* something did not fit */
+
+    /* json.c's own: a key that waits for its value */
+    bool keyed;
+    bool key_lost;    /* the key itself did not fit: its value is left out too */
+    bool key_comma;   /* `comma` before the key */
+    size_t key_at;    /* `len` before the key */
 };
 
 void json_init(struct json *json, char *at, size_t size);
