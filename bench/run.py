@@ -25,7 +25,7 @@ def options_read():
     parser.add_argument("--only", choices=("plain", "tls", "memory"), help="one part alone")
     parser.add_argument("--seconds", type=int, help="of each measurement (2)")
     parser.add_argument("--rounds", type=int, help="of keep-alive loads (5); of the others three fifths")
-    parser.add_argument("--minutes", type=float, default=9.0, help="no round begins that would end later (9)")
+    parser.add_argument("--minutes", type=float, default=8.0, help="no round begins that would end later (8)")
     parser.add_argument("--connections", help="comma-separated (16,64,512)")
     parser.add_argument("--proxies", help="comma-separated: pump,weir,nginx,haproxy")
     parser.add_argument("--idle", type=int, help="idle clients (4000)")
@@ -131,11 +131,11 @@ class Run:
             sample["p50_us"] / 1000, sample["p99_us"] / 1000,
             "  %d errors" % sample["errors"] if sample["errors"] else ""), flush=True)
 
-    def rounds_run(self, loads):
+    def rounds_run(self, loads, reserve_s=0.0):
         """All loads once for each round; within a load the proxies follow one another, in a turning order."""
         took_s = 0.0
         for number in range(max((load["rounds"] for load in loads), default=0)):
-            if number > 0 and took_s > self.left_s():
+            if number > 0 and took_s > self.left_s() - reserve_s:
                 self.problem("stopped after %d rounds: no time for more" % number)
                 return
             print("round %d" % (number + 1), flush=True)
@@ -164,7 +164,7 @@ class Run:
             return
         self.proxies_start()
         try:
-            self.rounds_run(loads)
+            self.rounds_run(loads, reserve_s=self.options.rounds * 5 * self.options.seconds)
             paced = list(self.paced_loads())
             for load in paced:
                 print("fixed rate, %s: %d requests a second" % (load["kind"], load["rate"]))
@@ -247,7 +247,8 @@ def notes_build(run, facts):
            ("TLSv1.3 TLS_AES_256_GCM_SHA384", ", ".join(suites) or "-"))
     yield ("memory: growth of the proportional set size by %d idle clients after one request each, beside what the "
            "first 50 needed" % options.idle)
-    yield "the pump pools nothing: at new connections it opens two for each request, so it is no floor there"
+    yield ("the pump is plain also beside TLS; it pools nothing: at new connections it opens two for each request, so it "
+           "is no floor there")
 
 
 def main():
