@@ -173,6 +173,8 @@ struct scan_result scan_status_line(struct bytes line)
     if (at[9] < '1' || at[9] > '5' || !chars_is(at[10], CHARS_DIGIT) || !chars_is(at[11], CHARS_DIGIT))
         return malformed("the status is not between 100 and 599");
     at += 12;
+    if (chars_is(*at, CHARS_TOKEN))
+        return malformed("the status has more than three digits");
     if (*at == ' ')
         at = skip(at, CHARS_TEXT | CHARS_OBSOLETE);
     const char *text = line_fault(at);
