@@ -6,6 +6,7 @@ holds between the programs of one run on one machine, and nothing else does."""
 import argparse
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -210,6 +211,13 @@ class Run:
         self.backend.stop()
 
 
+def commit_name():
+    here = os.path.dirname(os.path.abspath(__file__))
+    done = subprocess.run(["git", "-C", here, "describe", "--always", "--dirty"], stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, check=False) if shutil.which("git") else None
+    return done.stdout.decode().strip() if done and done.returncode == 0 else "unknown"
+
+
 def facts_collect(run):
     with open("/proc/cpuinfo", encoding="utf-8") as file:
         models = [line.split(":")[1].strip() for line in file if line.startswith("model name")]
@@ -217,8 +225,7 @@ def facts_collect(run):
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": {"cpu": models[0] if models else platform.machine(), "cores": os.cpu_count(),
                     "kernel": platform.release()},
-        "commit": proxies.command_line(["git", "-C", os.path.dirname(os.path.abspath(__file__)), "describe",
-                                        "--always", "--dirty"]),
+        "commit": commit_name(),
         "versions": {proxy.name: proxy.version() for proxy in run.proxies if proxy.version()},
         "options": {key: value for key, value in vars(run.options).items() if key != "build"},
     }
