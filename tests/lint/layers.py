@@ -7,11 +7,13 @@ from tree import tree_of_arguments
 
 RANK = {"base": 0, "conf": 1, "http": 1, "policy": 1, "io": 2, "store": 3, "upstream": 3, "gate": 4, "app": 5}
 
-# A header of a library, and the only places that may include it.
+# A header of a library, and the only places that may include it. src/app/version.c
+# reads version numbers and calls nothing.
 HOMES = [
-    (re.compile(r"uv\.h$|uv/"), ("src/io/", "include/weir/io/")),
+    (re.compile(r"uv/version\.h$"), ("src/io/", "src/app/version.c")),
+    (re.compile(r"uv\.h$|uv/(?!version\.h$)"), ("src/io/", "include/weir/io/")),
     (re.compile(r"openssl/"), ("src/io/", "src/base/digest.c")),
-    (re.compile(r"llhttp\.h$"), ("src/http/parser.c",)),
+    (re.compile(r"llhttp\.h$"), ("src/http/parser.c", "src/app/version.c")),
     (re.compile(r"libfyaml\.h$"), ("src/conf/",)),
     (re.compile(r"jansson\.h$"), ("src/app/",)),
     (re.compile(r"xxhash\.h$"), ("src/base/",)),

@@ -49,7 +49,7 @@ for path in tree.files("src/", "bench/sandbox/", endings=(".c", ".h")):
         if machine:
             place = (path, code.count("\n", 0, match.start()) + 1)
             # The setter takes the new state as its parameter; a birth names it.
-            kind = "set" if re.fullmatch(r"[a-z]\w*", match.group(4)) else "born"
+            kind = "set" if re.fullmatch(r"(?:\(\w+\))?[a-z]\w*", match.group(4)) else "born"
             setters.setdefault((os.path.dirname(path), machine, match.group(3), kind), []).append(place)
     for name, line, length in functions(code):
         bodies.append((length, f"{path}:{line} {name}"))
