@@ -1,0 +1,172 @@
+/*
+ * The admin API: JSON over HTTP/1.1 on a unix socket of mode 0660, so that the
+ * file's group decides who may ask. The kernel tells who asked (their uid is
+ * the actor of the events); what changes something is a POST and nothing else.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "app_internal.h"
+#include "weir/base/json.h"
+#include "weir/io/peer.h"
+
+#define JSON_TYPE "application/json"
+#define TEXT_TYPE "text/plain; charset=utf-8"
+#define JSON_BYTES (64 * 1024)
+#define JSON_BYTES_MAX (4 * 1024 * 1024)
+#define SOCKET_UMASK 0117 /* leaves 0660 */
+
+/* Writes an answer with ever more room until it fits. */
+static void reply_json(struct httpd_request *request, uint16_t status,
+                       void (*write)(const void *what, struct json *json), const void *what)
+{
+    for (size_t size = JSON_BYTES; size <= JSON_BYTES_MAX; size *= 4) {
+        char *text = malloc(size);
+        struct json json;
+        if (text == NULL) {
+            break;
+        }
+        json_init(&json, text, size);
+        write(what, &json);
+        json_raw(&json, BYTES("\n"));
+        if (!json.overflow) {
+            httpd_reply_text(request, status, JSON_TYPE, json_bytes(&json));
+            free(text);
+            return;
+        }
+        free(text);
+    }
+    httpd_reply_text(request, 500, JSON_TYPE, BYTES("{\"ok\":false,\"text\":\"the answer is too large\"}\n"));
+}
+
+static void write_status(const void *what, struct json *json)
+{
+    report_status(what, json);
+}
+
+static void write_processors(const void *what, struct json *json)
+{
+    report_processors(what, json);
+}
+
+static void write_reload(const void *what, struct json *json)
+{
+    report_reload(what, json);
+}
+
+/* JSON unless a terminal asks: `?as=text`. */
+static bool wants_text(const struct httpd_request *request)
+{
+    return bytes_equal(request->query, BYTES("as=text"));
+}
+
+static void reply_shown(struct httpd_request *request, uint16_t status, bool fits)
+{
+    if (fits) {
+        httpd_reply(request, status, TEXT_TYPE);
+    } else {
+        httpd_reply_text(request, 500, TEXT_TYPE, BYTES("the answer is too large\n"));
+    }
+}
+
+static void serve_status(struct app *app, struct httpd_request *request)
+{
+    if (wants_text(request)) {
+        reply_shown(request, 200, show_status(app, httpd_body(request)));
+    } else {
+        reply_json(request, 200, write_status, app);
+    }
+}
+
+static void serve_processors(struct app *app, struct httpd_request *request)
+{
+    if (wants_text(request)) {
+        reply_shown(request, 200, show_processors(app, httpd_body(request)));
+    } else {
+        reply_json(request, 200, write_processors, app);
+    }
+}
+
+static void on_reloaded(void *owner, const struct reload_result *result)
+{
+    struct httpd_request *request = owner;
+    uint16_t status = result->ok ? 200 : result->refused ? 409 : 422;
+    if (wants_text(request)) {
+        reply_shown(request, status, show_reload(result, httpd_body(request)));
+    } else {
+        reply_json(request, status, write_reload, result);
+    }
+}
+
+/* "uid 0, pid 4711": names are looked up by whoever reads the log, not by the loop. */
+static void describe_actor(const struct httpd_request *request, char *text, size_t size)
+{
+    struct peer_identity peer;
+    if (request->stream != NULL && peer_identify(request->stream, &peer)) {
+        snprintf(text, size, "uid %" PRIu32 ", pid %" PRId32, peer.uid, peer.pid);
+    } else {
+        snprintf(text, size, "unknown");
+    }
+}
+
+static void serve_reload(struct app *app, struct httpd_request *request)
+{
+    char actor[64];
+    describe_actor(request, actor, sizeof(actor));
+    log_audit_fields(app->log, "admin_reload", "a reload was asked for over the admin socket",
+                     (const struct log_field[]){LOG_T("actor", actor)}, 1);
+    reload_begin(&app->reload, on_reloaded, request, actor);
+}
+
+static void on_request(void *owner, struct httpd_request *request)
+{
+    static const struct {
+        struct bytes path;
+        const char *method;
+        void (*serve)(struct app *app, struct httpd_request *request);
+    } CALLS[] = {
+        {BYTES("/api/v1/status"), "GET", serve_status},
+        {BYTES("/api/v1/processors"), "GET", serve_processors},
+        {BYTES("/api/v1/reload"), "POST", serve_reload},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(CALLS); i++) {
+        if (!bytes_equal(request->path, CALLS[i].path)) {
+            continue;
+        }
+        if (!bytes_equal(request->method, bytes_from_text(CALLS[i].method))) {
+            httpd_refuse_method(request, CALLS[i].method);
+            return;
+        }
+        CALLS[i].serve(owner, request);
+        return;
+    }
+    httpd_reply_text(request, 404, JSON_TYPE, BYTES("{\"ok\":false,\"text\":\"no such call\"}\n"));
+}
+
+bool admin_open(struct app *app, const struct conf *conf, char *why, size_t size)
+{
+    const struct httpd_options options = {.loop = app->loop, .handler = on_request, .owner = app};
+    struct addr_listen at = {.kind = ADDR_LISTEN_UNIX};
+    char words[APP_WHY_BYTES / 2];
+    enum err err;
+    if (conf->admin_socket == NULL) {
+        return true;
+    }
+    if (strlen(conf->admin_socket) >= sizeof(at.path)) {
+        snprintf(why, size, "admin.socket: the path is longer than %zu bytes", sizeof(at.path) - 1);
+        return false;
+    }
+    bytes_to_text(bytes_from_text(conf->admin_socket), at.path, sizeof(at.path));
+    /* The mode is right from the first moment on; a chmod would come after it. */
+    mode_t before = umask(SOCKET_UMASK);
+    app->admin = httpd_open(&options, &at, &err, words, sizeof(words));
+    umask(before);
+    if (app->admin == NULL) {
+        snprintf(why, size, "admin.socket: %s", words);
+        return false;
+    }
+    return true;
+}

@@ -1,0 +1,131 @@
+/*
+ * What an operator reads in a terminal: the short tables behind `weir status`,
+ * `weir processors` and `weir reload`. The verbs print them as they come, so
+ * that the words live beside the facts.
+ */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "app_internal.h"
+#include "tables_internal.h"
+
+#define ROW_FORMAT "%-12s "
+
+WEIR_PRINTF(3, 4) static void row(struct buf *out, const char *name, const char *format, ...)
+{
+    char text[1024];
+    va_list arguments;
+    int head = snprintf(text, sizeof(text), ROW_FORMAT, name);
+    size_t len = head > 0 ? (size_t)head : 0;
+    va_start(arguments, format);
+    int put = vsnprintf(text + len, sizeof(text) - len - 1, format, arguments);
+    va_end(arguments);
+    len += put > 0 ? (size_t)put : 0;
+    len = len < sizeof(text) - 2 ? len : sizeof(text) - 2;
+    text[len++] = '\n';
+    /* A full buf is noticed by the table that follows, which does not fit either. */
+    (void)!buf_append(out, bytes_of(text, len), BLOCKS_MAY);
+}
+
+static const char *time_text(uint64_t wall_us, char text[LOG_TIME_BYTES])
+{
+    log_time_format(wall_us, text);
+    /* "2026-11-22T10:00:00Z": nobody reads microseconds of a start. */
+    snprintf(text + 19, LOG_TIME_BYTES - 19, "Z");
+    return text;
+}
+
+static void show_listeners(const struct app *app, const struct conf *conf, struct buf *out)
+{
+    for (int i = 0; i < conf->listener_count; i++) {
+        const struct conf_listener *listener = &conf->listeners[i];
+        row(out, i == 0 ? "listeners" : "", "%s %s%s", listener->name, listener->address_text,
+            listener->tls.present ? " tls" : "");
+    }
+    if (app->monitor != NULL) {
+        row(out, "monitor", "port %" PRIu16, httpd_port(app->monitor));
+    }
+}
+
+static void show_counts(const struct app *app, struct buf *out)
+{
+    const struct blocks *blocks = loop_blocks(app->loop);
+    struct gate_state state;
+    gate_state(app->gate, &state);
+    row(out, "clients", "%" PRIu32 " (%" PRIu32 " tls) of at most %" PRIu32, state.clients, state.clients_tls,
+        app->limits.clients_max);
+    row(out, "exchanges", "%" PRIu32 " in flight (%" PRIu32 " sent), %" PRIu64 " in all", state.exchanges,
+        state.exchanges_sent, state.exchanges_total);
+    row(out, "buffers", "%zu of %zu KiB", blocks->used_bytes / 1024, blocks->limit_bytes / 1024);
+    uint64_t dropped = log_dropped_count(app->log, LOG_ACCESS) + log_dropped_count(app->log, LOG_EVENTS);
+    if (dropped > 0) {
+        row(out, "log", "%" PRIu64 " lines dropped, %" PRIu64 " of them audit lines", dropped,
+            log_audit_lost_count(app->log));
+    }
+}
+
+static void show_last_reload(const struct app *app, struct buf *out)
+{
+    char text[LOG_TIME_BYTES];
+    if (app->reload.last_text[0] == '\0') {
+        row(out, "last reload", "none since the start");
+        return;
+    }
+    row(out, "last reload", "%s at %s: %s", app->reload.last_ok ? "ok" : "REFUSED",
+        time_text(app->reload.last_us, text), app->reload.last_text);
+}
+
+bool show_processors(const struct app *app, struct buf *out)
+{
+    static const char *const TITLES[] = {"PROCESSOR", "ENDPOINTS", "RESTING", "IN-FLIGHT", "QUEUED",
+                                         "CONNECTING", "IDLE", "LEASED", "TROUBLE"};
+    struct text_table table;
+    text_table_open(&table, out, TITLES, ARRAY_COUNT(TITLES));
+    for (struct processor *at = upstream_next(app->upstream, NULL); at != NULL; at = upstream_next(app->upstream, at)) {
+        struct processor_state state;
+        processor_state(at, &state);
+        text_table_cell(&table, "%s", state.name);
+        text_table_cell(&table, "%d", state.endpoint_count);
+        text_table_cell(&table, "%d", state.endpoints_resting);
+        text_table_cell(&table, "%" PRIu32, state.in_flight);
+        text_table_cell(&table, "%" PRIu32, state.queued);
+        text_table_cell(&table, "%" PRIu32, state.links_connecting);
+        text_table_cell(&table, "%" PRIu32, state.links_idle);
+        text_table_cell(&table, "%" PRIu32, state.links_leased);
+        text_table_cell(&table, "%s", state.trouble != NULL ? state.trouble : "-");
+    }
+    return text_table_close(&table);
+}
+
+bool show_status(const struct app *app, struct buf *out)
+{
+    const struct conf *conf = app_conf(app);
+    const char *not_ready = app_not_ready(app);
+    char text[LOG_TIME_BYTES];
+    row(out, "weir", WEIR_VERSION ", %s%s%s", drain_state_name(app->drain.state), not_ready != NULL ? ", not ready: " : "",
+        not_ready != NULL ? not_ready : "");
+    row(out, "started", "%s", time_text(app->started_us, text));
+    row(out, "generation", "%" PRIu32 " since %s", generation_number(gate_generation(app->gate)),
+        time_text(app->reload.last_ok_us, text));
+    row(out, "config", "%s sha256 %.12s", conf->path, conf->sha256);
+    show_listeners(app, conf, out);
+    show_counts(app, out);
+    show_last_reload(app, out);
+    return buf_append(out, BYTES("\n"), BLOCKS_MAY) == ERR_OK && show_processors(app, out);
+}
+
+bool show_reload(const struct reload_result *result, struct buf *out)
+{
+    if (result->findings != NULL && conf_findings_count(result->findings) > 0) {
+        char *text = conf_findings_text(result->findings);
+        enum err err = text != NULL ? buf_append(out, bytes_from_text(text), BLOCKS_MAY) : ERR_NO_MEMORY;
+        free(text);
+        if (err != ERR_OK) {
+            return false;
+        }
+    }
+    return buf_append(out, bytes_from_text(result->text), BLOCKS_MAY) == ERR_OK &&
+           buf_append(out, BYTES("\n"), BLOCKS_MAY) == ERR_OK;
+}

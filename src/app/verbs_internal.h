@@ -1,0 +1,45 @@
+/* What the verbs share: their parsed command line and the helpers of their files. */
+#ifndef WEIR_APP_VERBS_INTERNAL_H
+#define WEIR_APP_VERBS_INTERNAL_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "weir/app/app.h"
+
+#define VERB_SOCKET_DEFAULT "/run/weir/admin.sock"
+
+struct verb_args {
+    const char *config;  /* -c; NULL: not given */
+    const char *socket;  /* --socket; NULL: not given */
+    bool json;           /* --json, or --format json */
+    bool strict;
+    char **words;        /* what is neither an option nor an option's value */
+    int word_count;
+    FILE *out, *err;
+};
+
+/* verb_conf.c */
+int verb_check(const struct verb_args *args);
+int verb_route(const struct verb_args *args);
+/* verb_explain.c */
+int verb_explain(const struct verb_args *args);
+/* verb_secret.c */
+int verb_secret(const struct verb_args *args);
+/* verb_admin.c */
+int verb_status(const struct verb_args *args);
+int verb_processors(const struct verb_args *args);
+int verb_reload(const struct verb_args *args);
+
+/* suggest.c */
+
+/* The nearest of the words that were offered. */
+struct suggest {
+    const char *word;      /* borrowed: what was typed */
+    const char *nearest;   /* borrowed from the offers; NULL: none is near */
+    size_t distance;
+};
+void suggest_begin(struct suggest *suggest, const char *word);
+void suggest_offer(struct suggest *suggest, const char *candidate);
+
+#endif

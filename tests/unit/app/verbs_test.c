@@ -1,0 +1,238 @@
+#include "base/unit.h"
+
+#include <stdio.h>
+
+#include "weir/app/app.h"
+
+/* What one command line printed. */
+struct printed {
+    int status;
+    char *out, *err;
+};
+
+static struct printed run(const char *const *words)
+{
+    struct printed printed = {0};
+    char *argv[12] = {NULL};
+    size_t out_len, err_len;
+    int argc = 0;
+    for (; words[argc] != NULL; argc++) {
+        argv[argc] = strdup(words[argc]); /* getopt reorders what it is given */
+    }
+    FILE *out = open_memstream(&printed.out, &out_len);
+    FILE *err = open_memstream(&printed.err, &err_len);
+    char *kept[12];
+    memcpy(kept, argv, sizeof(kept));
+    printed.status = verbs_run(argc, argv, out, err);
+    fclose(out);
+    fclose(err);
+    for (int i = 0; i < argc; i++) {
+        free(kept[i]);
+    }
+    return printed;
+}
+
+#define RUN(...) run((const char *const[]){"weir", __VA_ARGS__, NULL})
+
+static void done(struct printed *printed)
+{
+    free(printed->out);
+    free(printed->err);
+}
+
+static void test_an_unknown_verb_is_a_usage_error_with_a_suggestion(void **state)
+{
+    (void)state;
+    struct printed printed = RUN("relaod");
+    assert_int_equal(printed.status, APP_EXIT_USAGE);
+    assert_string_equal(printed.err, "weir: unknown verb 'relaod': did you mean 'reload'?\n");
+    assert_string_equal(printed.out, "");
+    done(&printed);
+}
+
+static void test_verbs_that_are_not_built_are_unknown(void **state)
+{
+    static const char *const LATER[] = {"breaker", "limits", "idempotency"};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(LATER); i++) {
+        struct printed printed = RUN(LATER[i]);
+        assert_int_equal(printed.status, APP_EXIT_USAGE);
+        done(&printed);
+    }
+}
+
+static void test_run_and_check_and_route_want_a_file(void **state)
+{
+    static const char *const VERBS[] = {"run", "check", "route"};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(VERBS); i++) {
+        struct printed printed = RUN(VERBS[i], "a", "b");
+        assert_int_equal(printed.status, APP_EXIT_USAGE);
+        assert_non_null(strstr(printed.err, "-c FILE is missing"));
+        done(&printed);
+    }
+}
+
+static void test_an_option_of_another_verb_is_refused(void **state)
+{
+    (void)state;
+    struct printed printed = RUN("status", "--strict");
+    assert_int_equal(printed.status, APP_EXIT_USAGE);
+    assert_non_null(strstr(printed.err, "not an option here: --strict"));
+    assert_non_null(strstr(printed.err, "usage: weir status"));
+    done(&printed);
+}
+
+static void test_an_option_without_its_value_is_refused(void **state)
+{
+    (void)state;
+    struct printed printed = RUN("run", "-c");
+    assert_int_equal(printed.status, APP_EXIT_USAGE);
+    assert_non_null(strstr(printed.err, "a value is missing behind -c"));
+    done(&printed);
+}
+
+static void test_words_are_counted(void **state)
+{
+    (void)state;
+    struct printed printed = RUN("explain");
+    assert_int_equal(printed.status, APP_EXIT_USAGE);
+    assert_non_null(strstr(printed.err, "a word is missing"));
+    done(&printed);
+    printed = RUN("explain", "a", "b");
+    assert_int_equal(printed.status, APP_EXIT_USAGE);
+    assert_non_null(strstr(printed.err, "one word too many: b"));
+    done(&printed);
+}
+
+static void test_a_format_that_is_not_one_is_refused(void **state)
+{
+    (void)state;
+    struct printed printed = RUN("check", "-c", "x", "--format", "xml");
+    assert_int_equal(printed.status, APP_EXIT_USAGE);
+    assert_non_null(strstr(printed.err, "--format is json or text, not xml"));
+    done(&printed);
+}
+
+static void test_help_lists_every_verb_and_succeeds(void **state)
+{
+    static const char *const VERBS[] = {"run", "check", "explain", "route", "secret",
+                                        "status", "reload", "processors", "version"};
+    (void)state;
+    struct printed printed = RUN("--help");
+    assert_int_equal(printed.status, APP_EXIT_OK);
+    for (size_t i = 0; i < ARRAY_COUNT(VERBS); i++) {
+        char line[64];
+        snprintf(line, sizeof(line), "\n  weir %s ", VERBS[i]);
+        assert_non_null(strstr(printed.out, line));
+    }
+    done(&printed);
+}
+
+static void test_a_new_secret_has_three_different_keys_of_32_bytes(void **state)
+{
+    char names[3][32], keys[3][64];
+    (void)state;
+    struct printed printed = RUN("secret", "new");
+    assert_int_equal(printed.status, APP_EXIT_OK);
+    assert_int_equal(sscanf(printed.out, "%31s %63s\n%31s %63s\n%31s %63s\n", names[0], keys[0], names[1], keys[1],
+                            names[2], keys[2]),
+                     6);
+    assert_string_equal(names[0], "index");
+    assert_string_equal(names[1], "fingerprint");
+    assert_string_equal(names[2], "seal.1");
+    for (int i = 0; i < 3; i++) {
+        /* 32 bytes are 43 digits and one pad; the last digit carries four bits, so two of its bits are zero. */
+        assert_int_equal(strlen(keys[i]), 44);
+        assert_int_equal(keys[i][43], '=');
+        assert_int_equal(strspn(keys[i], "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"), 43);
+        assert_non_null(strchr("AEIMQUYcgkosw048", keys[i][42]));
+    }
+    assert_string_not_equal(keys[0], keys[1]);
+    assert_string_not_equal(keys[1], keys[2]);
+    done(&printed);
+}
+
+static void test_only_new_secrets_are_known(void **state)
+{
+    (void)state;
+    struct printed printed = RUN("secret", "old");
+    assert_int_equal(printed.status, APP_EXIT_USAGE);
+    done(&printed);
+}
+
+static void test_version_names_the_libraries(void **state)
+{
+    (void)state;
+    struct printed printed = RUN("version");
+    assert_int_equal(printed.status, APP_EXIT_OK);
+    assert_int_equal(strncmp(printed.out, "weir " WEIR_VERSION "\n", strlen("weir " WEIR_VERSION "\n")), 0);
+    assert_non_null(strstr(printed.out, "openssl_running  OpenSSL 3."));
+    assert_non_null(strstr(printed.out, "libuv            1."));
+    done(&printed);
+    printed = RUN("version", "--json");
+    assert_int_equal(strncmp(printed.out, "{\"version\":\"" WEIR_VERSION "\"", strlen("{\"version\":\"" WEIR_VERSION "\"")), 0);
+    done(&printed);
+}
+
+static void test_a_reason_is_explained_by_name_and_by_code(void **state)
+{
+    (void)state;
+    struct printed by_name = RUN("explain", "response_timeout");
+    struct printed by_code = RUN("explain", "RT");
+    assert_int_equal(by_name.status, APP_EXIT_OK);
+    assert_string_equal(by_name.out, by_code.out);
+    assert_non_null(strstr(by_name.out, "504"));
+    done(&by_name);
+    done(&by_code);
+}
+
+static void test_an_unknown_word_gets_the_nearest_reason_profile_or_key(void **state)
+{
+    static const char *const ROWS[][2] = {
+        {"response_timout", "did you mean 'response_timeout'?"},
+        {"profiles.strip", "did you mean 'profiles.stripe'?"},
+        {"shutdown.drian", "did you mean 'shutdown.drain'?"},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(ROWS); i++) {
+        struct printed printed = RUN("explain", ROWS[i][0]);
+        assert_int_equal(printed.status, APP_EXIT_FINDINGS);
+        assert_string_equal(printed.out, "");
+        if (strstr(printed.err, ROWS[i][1]) == NULL) {
+            fail_msg("no \"%s\" in: %s", ROWS[i][1], printed.err);
+        }
+        done(&printed);
+    }
+}
+
+static void test_a_weir_that_does_not_run_is_said_so(void **state)
+{
+    (void)state;
+    struct printed printed = RUN("status", "--socket", "/nonexistent/admin.sock");
+    assert_int_equal(printed.status, APP_EXIT_FINDINGS);
+    assert_string_equal(printed.err, "weir: /nonexistent/admin.sock: nobody listens here: is weir running, with this "
+                                     "admin.socket?\n");
+    done(&printed);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_an_unknown_verb_is_a_usage_error_with_a_suggestion),
+        cmocka_unit_test(test_verbs_that_are_not_built_are_unknown),
+        cmocka_unit_test(test_run_and_check_and_route_want_a_file),
+        cmocka_unit_test(test_an_option_of_another_verb_is_refused),
+        cmocka_unit_test(test_an_option_without_its_value_is_refused),
+        cmocka_unit_test(test_words_are_counted),
+        cmocka_unit_test(test_a_format_that_is_not_one_is_refused),
+        cmocka_unit_test(test_help_lists_every_verb_and_succeeds),
+        cmocka_unit_test(test_a_new_secret_has_three_different_keys_of_32_bytes),
+        cmocka_unit_test(test_only_new_secrets_are_known),
+        cmocka_unit_test(test_version_names_the_libraries),
+        cmocka_unit_test(test_a_reason_is_explained_by_name_and_by_code),
+        cmocka_unit_test(test_an_unknown_word_gets_the_nearest_reason_profile_or_key),
+        cmocka_unit_test(test_a_weir_that_does_not_run_is_said_so),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
