@@ -87,6 +87,7 @@ static void client_close(struct client *client, bool reset)
     client_enter(client, CLIENT_CLOSED);
     timer_stop(&client->timer);
     buf_reset(&client->pending);
+    listener_forget_address(client->face.listener, stream_peer(client->face.stream));
     stream_close(client->face.stream, reset);
 }
 
@@ -98,7 +99,7 @@ static void on_burial(struct deferred *deferred)
     list_remove(&client->in_clients);
     gate->clients_count--;
     gate->clients_tls_count -= client->tls ? 1 : 0;
-    listener_client_gone(listener, stream_peer(client->face.stream));
+    listener_client_gone(listener);
     pool_put(&gate->client_pool, client);
     gate_check_quiet(gate);
 }
@@ -668,7 +669,8 @@ void client_begin(struct listener *listener, struct stream *stream)
     struct gate *gate = listener->gate;
     struct client *client = pool_get(&gate->client_pool);
     if (client == NULL) {
-        listener_client_gone(listener, stream_peer(stream));
+        listener_forget_address(listener, stream_peer(stream));
+        listener_client_gone(listener);
         stream_close(stream, true);
         return;
     }
@@ -678,6 +680,7 @@ void client_begin(struct listener *listener, struct stream *stream)
     deferred_init(&client->later, on_later);
     timer_init(&client->timer, gate->options.loop, on_timer);
     buf_init(&client->pending, loop_blocks(gate->options.loop), CLIENT_PENDING_BYTES_MAX * 2);
+    list_init(&client->in_clients);
     list_push_back(&gate->clients, &client->in_clients);
     gate->clients_count++;
     note_trust(client);

@@ -114,6 +114,7 @@ struct exchange *exchange_begin(struct gate *gate, struct client_stream *client)
     deferred_init(&x->release, on_release);
     timer_init(&x->timer, gate->options.loop, on_timer);
     digest_request_id(x->request_id);
+    list_init(&x->in_exchanges);
     list_push_back(&gate->exchanges, &x->in_exchanges);
     gate->exchanges_count++;
     gate->exchanges_total++;

@@ -91,8 +91,10 @@ WEIR_MUSTCHECK struct listener *listener_open(struct gate *gate, struct generati
 void listener_renew(struct listener *listener, struct generation *generation, int index);
 /* Stops accepting; goes when its last client has. */
 void listener_close(struct listener *listener);
-/* A client came or went. */
-void listener_client_gone(struct listener *listener, const struct addr *peer);
+/* A client's connection is closing: its address has one less. `peer` is the socket's. */
+void listener_forget_address(struct listener *listener, const struct addr *peer);
+/* A client is gone. */
+void listener_client_gone(struct listener *listener);
 
 /* ---- client.c: the seam ---- */
 

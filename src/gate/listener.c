@@ -69,7 +69,7 @@ static bool count_address(struct listener *listener, const struct addr *peer)
     return table_put(listener->gate->per_address, key, (void *)(count + 1));
 }
 
-static void uncount_address(struct listener *listener, const struct addr *peer)
+void listener_forget_address(struct listener *listener, const struct addr *peer)
 {
     char text[9];
     struct bytes key = address_key(peer, text);
@@ -118,10 +118,9 @@ static void on_accepted(void *owner, struct stream *stream)
     pause_when_full(listener);
 }
 
-void listener_client_gone(struct listener *listener, const struct addr *peer)
+void listener_client_gone(struct listener *listener)
 {
     CHECK(listener->clients_count > 0);
-    uncount_address(listener, peer);
     listener->clients_count--;
     stats_set(listener->gate->options.stats, listener->stat_clients, listener->clients_count);
     if (listener->paused && listener->acceptor != NULL && listener->clients_count < connections_max(listener)) {

@@ -217,6 +217,14 @@ static void on_resolved(void *owner, enum err err, const struct addr *addrs, int
     }
 }
 
+static void forget_name(struct processor *processor)
+{
+    if (processor->resolver != NULL) {
+        resolver_close(processor->resolver);
+        processor->resolver = NULL;
+    }
+}
+
 static bool addresses_follow_name(struct processor *processor)
 {
     struct processor_settings *settings = &processor->settings;
@@ -309,8 +317,7 @@ static bool settings_apply(struct processor *processor, const struct conf_proces
         close_idle_links(processor);
     }
     if (!same_name) {
-        resolver_close(processor->resolver);
-        processor->resolver = NULL;
+        forget_name(processor);
     }
     settings_free(&old);
     if (next.fixed) {
@@ -362,8 +369,7 @@ static void on_burial(struct deferred *deferred)
         processor_sweep(processor);
         return;
     }
-    resolver_close(processor->resolver);
-    processor->resolver = NULL;
+    forget_name(processor);
     set_addresses(processor, NULL, 0);
     processor_sweep(processor);
     if (!list_empty(&processor->retired)) {
@@ -375,10 +381,12 @@ static void on_burial(struct deferred *deferred)
     for (size_t i = 0; i < ARRAY_COUNT(processor->stat_links); i++) {
         stats_set(stats_of(processor), processor->stat_links[i], 0);
     }
+    struct upstream *upstream = processor->upstream;
     list_remove(&processor->in_processors);
     settings_free(&processor->settings);
     free(processor->name);
     free(processor);
+    upstream_maybe_free(upstream);
 }
 
 /* ---- choosing ---- */

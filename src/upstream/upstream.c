@@ -32,14 +32,20 @@ struct upstream *upstream_open(const struct upstream_options *options)
     return upstream;
 }
 
+void upstream_maybe_free(struct upstream *upstream)
+{
+    if (upstream->closing && list_empty(&upstream->processors)) {
+        pool_close(&upstream->links);
+        free(upstream);
+    }
+}
+
 void upstream_close(struct upstream *upstream)
 {
-    if (upstream == NULL) {
-        return;
+    if (upstream != NULL) {
+        upstream->closing = true;
+        upstream_maybe_free(upstream);
     }
-    CHECK(list_empty(&upstream->processors));
-    pool_close(&upstream->links);
-    free(upstream);
 }
 
 /* xorshift64* (Vigna, "An experimental exploration of Marsaglia's xorshift generators"): cheap, for balancing only. */

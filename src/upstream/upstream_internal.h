@@ -22,6 +22,7 @@ struct upstream {
     struct list processors;      /* of struct processor, in the order they were made */
     struct pool links;
     uint64_t random;             /* state of the generator for balancing */
+    bool closing;                /* goes with its last processor */
 };
 
 enum link_state {
@@ -98,6 +99,8 @@ struct link {
 
 /* upstream.c */
 uint64_t upstream_random(struct upstream *upstream);
+/* A processor went: a closing upstream goes with the last. */
+void upstream_maybe_free(struct upstream *upstream);
 
 /* processor.c */
 /* Some place came free, or addresses changed: look at the queue at the end of this turn. */

@@ -43,7 +43,7 @@ struct upstream_options {
 };
 
 WEIR_MUSTCHECK struct upstream *upstream_open(const struct upstream_options *options);
-/* Closes every link and resolver; the loop must turn before it is closed. All calls must have ended. */
+/* Every hold must have been released. The upstream goes once the last link is closed: loop_close() waits for that. */
 void upstream_close(struct upstream *upstream);
 
 /*
