@@ -57,17 +57,20 @@ packages_install() {
     fi
 }
 
-# The SDKs that merchants use. Installed again only when the lock file changed.
+# The SDKs that merchants use, wherever a suite keeps its lock file. Installed again only when that changed.
 sdk_install() {
-    [ -f tests/sdk/package-lock.json ] || return 0
-    stamp=tests/sdk/node_modules/.installed
-    cmp -s tests/sdk/package-lock.json "$stamp" 2>/dev/null && return 0
-    say "installing the SDKs of tests/sdk"
-    if ! (cd tests/sdk && npm ci --no-audit --no-fund --ignore-scripts) > "$logs/npm.log" 2>&1 < /dev/null; then
-        tail -n 20 "$logs/npm.log"
-        die "npm ci failed: $logs/npm.log"
-    fi
-    cp tests/sdk/package-lock.json "$stamp"
+    find tests -name package-lock.json -not -path '*/node_modules/*' > "$logs/locks"
+    while read -r lock <&4; do
+        folder=$(dirname "$lock")
+        stamp=$folder/node_modules/.installed
+        cmp -s "$lock" "$stamp" 2>/dev/null && continue
+        say "installing the SDKs of $folder"
+        if ! (cd "$folder" && npm ci --no-audit --no-fund --ignore-scripts) > "$logs/npm.log" 2>&1 < /dev/null; then
+            tail -n 20 "$logs/npm.log"
+            die "npm ci failed: $logs/npm.log"
+        fi
+        cp "$lock" "$stamp"
+    done 4< "$logs/locks"
 }
 
 # preset_build PRESET: configures and builds.
