@@ -179,15 +179,16 @@ size_t bytes_to_text(struct bytes bytes, char *text, size_t size)
 
 size_t bytes_from_u64(uint64_t value, char text[BYTES_U64_DIGITS])
 {
-    char backwards[BYTES_U64_DIGITS];
-    size_t len = 0;
+    size_t len = 1;
+    uint64_t rest = value;
 
-    do {
-        backwards[len++] = (char)('0' + value % 10);
+    for (; rest >= 10000; rest /= 10000) {
+        len += 4;
+    }
+    len += rest >= 1000 ? 3 : rest >= 100 ? 2 : rest >= 10 ? 1 : 0;
+    for (size_t i = len; i > 0; i--) {
+        text[i - 1] = (char)('0' + value % 10);
         value /= 10;
-    } while (value > 0);
-    for (size_t i = 0; i < len; i++) {
-        text[i] = backwards[len - 1 - i];
     }
     return len;
 }

@@ -6,8 +6,8 @@
 #include "weir/base/digest.h"
 
 #include <limits.h>
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <openssl/rand.h>
 #include <openssl/sha.h>
 #include <pthread.h>
@@ -20,21 +20,74 @@ void digest_random(void *at, size_t len)
     CHECK(RAND_bytes(at, (int)len) == 1);
 }
 
-void digest_sha256(struct bytes data, uint8_t out[DIGEST_BYTES])
+/*
+ * libcrypto looks its algorithm up anew in every one-shot call, which costs
+ * three times the hashing of a short text. So the algorithm is looked up once,
+ * and each thread keeps one context.
+ */
+static EVP_MD *sha256;
+static pthread_key_t context_key;
+static _Thread_local EVP_MD_CTX *context;
+
+static void free_context(void *at)
 {
-    CHECK(SHA256((const unsigned char *)data.at, data.len, out) != NULL);
+    EVP_MD_CTX_free(at);
+    context = NULL;
 }
 
+static void find_sha256(void)
+{
+    sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+    CHECK(sha256 != NULL);
+    CHECK(pthread_key_create(&context_key, free_context) == 0);
+}
+
+static void open_context(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    CHECK(pthread_once(&once, find_sha256) == 0);
+    context = EVP_MD_CTX_new();
+    CHECK(context != NULL);
+    CHECK(pthread_setspecific(context_key, context) == 0);
+}
+
+/* The hash of `head` and `tail`, one behind the other. */
+static void hash_two(struct bytes head, struct bytes tail, uint8_t out[DIGEST_BYTES])
+{
+    if (context == NULL) {
+        open_context();
+    }
+    CHECK(EVP_DigestInit_ex2(context, sha256, NULL) == 1);
+    CHECK(head.len == 0 || EVP_DigestUpdate(context, head.at, head.len) == 1);
+    CHECK(tail.len == 0 || EVP_DigestUpdate(context, tail.at, tail.len) == 1);
+    CHECK(EVP_DigestFinal_ex(context, out, NULL) == 1);
+}
+
+void digest_sha256(struct bytes data, uint8_t out[DIGEST_BYTES])
+{
+    hash_two(data, BYTES_NONE, out);
+}
+
+/* RFC 2104 over the context above; HMAC() itself takes three times as long. */
 void digest_hmac_sha256(struct bytes key, struct bytes data, uint8_t out[DIGEST_BYTES])
 {
-    static const char none[1];
-    unsigned len = 0;
+    uint8_t inner[SHA256_CBLOCK] = {0};
+    uint8_t outer[SHA256_CBLOCK];
 
-    CHECK(key.len <= INT_MAX);
-    /* A NULL key means something else to HMAC(): the key of the call before. */
-    CHECK(HMAC(EVP_sha256(), key.at == NULL ? none : key.at, (int)key.len, (const unsigned char *)data.at, data.len,
-               out, &len) != NULL);
-    CHECK(len == DIGEST_BYTES);
+    if (key.len > sizeof(inner)) {
+        digest_sha256(key, inner);
+    } else if (key.len > 0) {
+        memcpy(inner, key.at, key.len);
+    }
+    for (size_t i = 0; i < sizeof(inner); i++) {
+        outer[i] = inner[i] ^ 0x5c;
+        inner[i] ^= 0x36;
+    }
+    hash_two(bytes_of(inner, sizeof(inner)), data, out);
+    hash_two(bytes_of(outer, sizeof(outer)), bytes_of(out, DIGEST_BYTES), out);
+    OPENSSL_cleanse(inner, sizeof(inner));
+    OPENSSL_cleanse(outer, sizeof(outer));
 }
 
 void digest_hex(const void *data, size_t len, char *text)

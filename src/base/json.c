@@ -23,25 +23,29 @@ struct mark {
     bool comma;
 };
 
-static bool put(struct json *json, const char *at, size_t len)
+/* memcpy for keys and names: most are so short that calling it costs more than the copy. */
+static inline void copy_short(char *to, const char *from, size_t len)
 {
-    if (len > json->size - json->len) {
-        return false;
+    uint64_t first;
+    uint64_t last;
+
+    if (len < sizeof(first) || len > 2 * sizeof(first)) {
+        memcpy(to, from, len);
+        return;
     }
-    if (len > 0) {
-        memcpy(json->at + json->len, at, len);
-    }
-    json->len += len;
-    return true;
+    memcpy(&first, from, sizeof(first)); /* the two overlap */
+    memcpy(&last, from + len - sizeof(last), sizeof(last));
+    memcpy(to, &first, sizeof(first));
+    memcpy(to + len - sizeof(last), &last, sizeof(last));
 }
 
-static struct mark value_start(const struct json *json)
+static inline struct mark value_start(const struct json *json)
 {
     return json->keyed ? (struct mark){json->key_at, json->key_comma} : (struct mark){json->len, json->comma};
 }
 
 /* The end of every value: `fits` tells whether all of it was put. */
-static void value_end(struct json *json, struct mark start, bool fits)
+static inline void value_end(struct json *json, struct mark start, bool fits)
 {
     json->keyed = false;
     json->key_lost = false;
@@ -53,9 +57,30 @@ static void value_end(struct json *json, struct mark start, bool fits)
     }
 }
 
-static bool put_comma(struct json *json)
+static inline bool put(struct json *json, const char *at, size_t len)
 {
-    return !json->key_lost && (!json->comma || put(json, ",", 1));
+    if (len > json->size - json->len) {
+        return false;
+    }
+    if (len > 0) {
+        memcpy(json->at + json->len, at, len);
+    }
+    json->len += len;
+    return true;
+}
+
+static inline bool put_byte(struct json *json, char byte)
+{
+    if (json->len == json->size) {
+        return false;
+    }
+    json->at[json->len++] = byte;
+    return true;
+}
+
+static inline bool put_comma(struct json *json)
+{
+    return !json->key_lost && (!json->comma || put_byte(json, ','));
 }
 
 static void put_value(struct json *json, const char *at, size_t len)
@@ -65,10 +90,10 @@ static void put_value(struct json *json, const char *at, size_t len)
     value_end(json, start, put_comma(json) && put(json, at, len));
 }
 
-static void open_with(struct json *json, const char *bracket)
+static void open_with(struct json *json, char bracket)
 {
     struct mark start = value_start(json);
-    bool fits = put_comma(json) && put(json, bracket, 1);
+    bool fits = put_comma(json) && put_byte(json, bracket);
 
     value_end(json, start, fits);
     if (fits) {
@@ -76,9 +101,9 @@ static void open_with(struct json *json, const char *bracket)
     }
 }
 
-static void close_with(struct json *json, const char *bracket)
+static void close_with(struct json *json, char bracket)
 {
-    if (!put(json, bracket, 1)) {
+    if (!put_byte(json, bracket)) {
         json->overflow = true;
     }
     json->comma = true;
@@ -86,40 +111,46 @@ static void close_with(struct json *json, const char *bracket)
 
 void json_object_open(struct json *json)
 {
-    open_with(json, "{");
+    open_with(json, '{');
 }
 
 void json_object_close(struct json *json)
 {
-    close_with(json, "}");
+    close_with(json, '}');
 }
 
 void json_array_open(struct json *json)
 {
-    open_with(json, "[");
+    open_with(json, '[');
 }
 
 void json_array_close(struct json *json)
 {
-    close_with(json, "]");
+    close_with(json, ']');
 }
 
-void json_key(struct json *json, const char *key)
+void json_key_bytes(struct json *json, struct bytes key)
 {
-    size_t at = json->len;
-    bool comma = json->comma;
+    size_t need = key.len + 3 + json->comma;
+    char *at = json->at + json->len;
 
     DCHECK(!json->keyed);
-    if (put_comma(json) && put(json, "\"", 1) && put(json, key, strlen(key)) && put(json, "\":", 2)) {
-        json->comma = false;
-    } else {
-        json->len = at;
+    json->keyed = true;
+    json->key_at = json->len;
+    json->key_comma = json->comma;
+    if (need > json->size - json->len) {
         json->key_lost = true; /* the value that follows is left out with it */
         json->overflow = true;
+        return;
     }
-    json->keyed = true;
-    json->key_at = at;
-    json->key_comma = comma;
+    if (json->comma) {
+        *at++ = ',';
+    }
+    *at++ = '"';
+    copy_short(at, key.at, key.len);
+    memcpy(at + key.len, "\":", 2);
+    json->len += need;
+    json->comma = false;
 }
 
 /* Non-zero when any of eight bytes is a control, a quote, a backslash or not ASCII. */
@@ -160,54 +191,74 @@ static bool put_escape(struct json *json, unsigned char byte)
     return put(json, text, len);
 }
 
-/* The length of the run at the front that may stand as it is. */
-static size_t plain_run(struct bytes value)
+/*
+ * Copies the run at the front that may stand as it is, as far as there is room,
+ * and returns its length. Most texts are such a run from end to end.
+ */
+static size_t put_plain(struct json *json, struct bytes value)
 {
+    size_t room = json->size - json->len;
+    size_t max = value.len < room ? value.len : room;
+    char *to = json->at + json->len;
     size_t len = 0;
     uint64_t eight;
 
-    for (; value.len - len >= sizeof(eight); len += sizeof(eight)) {
+    for (; max - len >= sizeof(eight); len += sizeof(eight)) {
         memcpy(&eight, value.at + len, sizeof(eight));
         if (needs_care(eight) != 0) {
             break;
         }
+        memcpy(to + len, &eight, sizeof(eight));
     }
-    while (len < value.len) {
+    if (max >= sizeof(eight) && max - len < sizeof(eight)) {
+        memcpy(&eight, value.at + max - sizeof(eight), sizeof(eight)); /* the end, once more with what precedes it */
+        if (needs_care(eight) == 0) {
+            memcpy(to + max - sizeof(eight), &eight, sizeof(eight));
+            len = max;
+        }
+    }
+    while (len < max) {
         unsigned char byte = (unsigned char)value.at[len];
-        size_t bytes = utf8_char_bytes(value.at + len, value.len - len);
+        size_t bytes = byte < 0x80 ? 1 : utf8_char_bytes(value.at + len, value.len - len);
 
-        if (byte < 0x20 || byte == '"' || byte == '\\' || bytes == 0) {
+        if (byte < 0x20 || byte == '"' || byte == '\\' || bytes == 0 || bytes > max - len) {
             break;
         }
-        len += bytes;
+        for (size_t end = len + bytes; len < end; len++) {
+            to[len] = value.at[len];
+        }
     }
+    json->len += len;
     return len;
+}
+
+/* True when the character at the front has to be escaped; else only room was missing. */
+static bool needs_escape(struct bytes value)
+{
+    unsigned char byte = (unsigned char)value.at[0];
+
+    return byte < 0x20 || byte == '"' || byte == '\\' || utf8_char_bytes(value.at, value.len) == 0;
 }
 
 static bool put_escaped(struct json *json, struct bytes value)
 {
-    while (value.len > 0) {
-        size_t run = plain_run(value);
-
-        if (!put(json, value.at, run)) {
+    for (;;) {
+        value = bytes_skip(value, put_plain(json, value));
+        if (value.len == 0) {
+            return true;
+        }
+        if (!needs_escape(value) || !put_escape(json, (unsigned char)value.at[0])) {
             return false;
         }
-        value = bytes_skip(value, run);
-        if (value.len > 0) {
-            if (!put_escape(json, (unsigned char)value.at[0])) {
-                return false;
-            }
-            value = bytes_skip(value, 1);
-        }
+        value = bytes_skip(value, 1);
     }
-    return true;
 }
 
 void json_string(struct json *json, struct bytes value)
 {
     struct mark start = value_start(json);
 
-    value_end(json, start, put_comma(json) && put(json, "\"", 1) && put_escaped(json, value) && put(json, "\"", 1));
+    value_end(json, start, put_comma(json) && put_byte(json, '"') && put_escaped(json, value) && put_byte(json, '"'));
 }
 
 void json_u64(struct json *json, uint64_t value)
@@ -242,32 +293,4 @@ void json_null(struct json *json)
 void json_raw(struct json *json, struct bytes value)
 {
     put_value(json, value.at, value.len);
-}
-
-void json_put_string(struct json *json, const char *key, struct bytes value)
-{
-    json_key(json, key);
-    json_string(json, value);
-}
-
-void json_put_text(struct json *json, const char *key, const char *value)
-{
-    json_key(json, key);
-    if (value == NULL) {
-        json_null(json);
-    } else {
-        json_string(json, bytes_from_text(value));
-    }
-}
-
-void json_put_u64(struct json *json, const char *key, uint64_t value)
-{
-    json_key(json, key);
-    json_u64(json, value);
-}
-
-void json_put_bool(struct json *json, const char *key, bool value)
-{
-    json_key(json, key);
-    json_bool(json, value);
 }

@@ -55,6 +55,7 @@ struct log_writer {
     _Atomic bool sleeping;  /* the thread waits for wake_fd without end: a put must wake it */
     _Atomic bool closing;   /* write out what is there, then end */
     _Atomic bool giving_up; /* end now */
+    _Atomic bool ended;     /* the thread has left everything */
     _Atomic int next_fd;    /* owned; a descriptor to go on with, or -1 */
 
     /* The thread's own. */

@@ -224,6 +224,7 @@ static void *run(void *argument)
             wait_for_wake(writer, GATHER_MS);
         }
     }
+    atomic_store(&writer->ended, true);
     return NULL;
 }
 
@@ -307,10 +308,9 @@ void log__writer_close_begin(struct log_writer *writer)
 
 bool log__writer_close_wait(struct log_writer *writer, const struct timespec *deadline)
 {
-    const struct timespec *until = deadline;
     struct timespec grace;
 
-    if (pthread_clockjoin_np(writer->thread, NULL, CLOCK_MONOTONIC, until) != 0) {
+    if (pthread_clockjoin_np(writer->thread, NULL, CLOCK_MONOTONIC, deadline) != 0) {
         atomic_store(&writer->giving_up, true);
         send_wake(writer);
         CHECK(clock_gettime(CLOCK_MONOTONIC, &grace) == 0);
@@ -320,6 +320,7 @@ bool log__writer_close_wait(struct log_writer *writer, const struct timespec *de
             return false;
         }
     }
+    CHECK(atomic_load(&writer->ended));
     free_parts(writer);
     return true;
 }

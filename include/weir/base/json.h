@@ -36,8 +36,8 @@ void json_object_open(struct json *json);
 void json_object_close(struct json *json);
 void json_array_open(struct json *json);
 void json_array_close(struct json *json);
-/* `key` is a literal of ours and is not escaped. */
-void json_key(struct json *json, const char *key);
+/* The key is a literal of ours and is not escaped. */
+void json_key_bytes(struct json *json, struct bytes key);
 void json_string(struct json *json, struct bytes value);
 void json_u64(struct json *json, uint64_t value);
 void json_i64(struct json *json, int64_t value);
@@ -46,10 +46,40 @@ void json_null(struct json *json);
 /* Text that is JSON already. */
 void json_raw(struct json *json, struct bytes value);
 
+/* Inline, so that the length of a literal is known when it is compiled. */
+static inline void json_key(struct json *json, const char *key)
+{
+    json_key_bytes(json, bytes_of(key, strlen(key)));
+}
+
 /* key and value in one. */
-void json_put_string(struct json *json, const char *key, struct bytes value);
-void json_put_text(struct json *json, const char *key, const char *value);
-void json_put_u64(struct json *json, const char *key, uint64_t value);
-void json_put_bool(struct json *json, const char *key, bool value);
+static inline void json_put_string(struct json *json, const char *key, struct bytes value)
+{
+    json_key(json, key);
+    json_string(json, value);
+}
+
+/* NULL gives null. */
+static inline void json_put_text(struct json *json, const char *key, const char *value)
+{
+    json_key(json, key);
+    if (value == NULL) {
+        json_null(json);
+    } else {
+        json_string(json, bytes_of(value, strlen(value)));
+    }
+}
+
+static inline void json_put_u64(struct json *json, const char *key, uint64_t value)
+{
+    json_key(json, key);
+    json_u64(json, value);
+}
+
+static inline void json_put_bool(struct json *json, const char *key, bool value)
+{
+    json_key(json, key);
+    json_bool(json, value);
+}
 
 #endif

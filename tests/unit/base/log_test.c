@@ -366,7 +366,7 @@ static void event_line(enum log_format format, const struct log_field *fields, i
     log_event_fields(log, LOG_WARN, "processor_connect_failed", "cannot connect to 4111111111111111", fields, count);
     log_close(log, PATIENCE_MS);
     text = read_whole(place.events);
-    (void)snprintf(out, size, "%s", text + (format == LOG_JSON ? 37 : 25));
+    (void)snprintf(out, size, "%s", text + (format == LOG_JSON ? 36 : 25));
     free(text);
     remove_place(&place);
 }
@@ -482,7 +482,7 @@ static void test_audit_lines_are_written_at_every_level(void **state)
     log_audit_fields(log, "resolved", "by an operator", (const struct log_field[]){LOG_T("record", "ab12")}, 1);
     log_close(log, PATIENCE_MS);
     text = read_whole(place.events);
-    assert_string_equal(text + 37, "\"level\":\"info\",\"event\":\"resolved\",\"audit\":true,"
+    assert_string_equal(text + 36, "\"level\":\"info\",\"event\":\"resolved\",\"audit\":true,"
                                    "\"message\":\"by an operator\",\"record\":\"ab12\"}\n");
     free(text);
     remove_place(&place);
