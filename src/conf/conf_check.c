@@ -438,10 +438,10 @@ static void check_emptiness(struct conf_run *run)
 {
     struct conf_place whole = {.line = 0};
 
-    if (conf_node_member(run->root, "listeners") == NULL) {
+    if (run->conf->listener_count == 0 && !conf_bad_in(run->root, "listeners")) {
         conf_warning(run->findings, whole, CONF_NO_HELP, "no listeners: nobody can connect");
     }
-    if (conf_node_member(run->root, "routes") == NULL) {
+    if (run->conf->route_count == 0 && !conf_bad_in(run->root, "routes")) {
         conf_warning(run->findings, whole, CONF_NO_HELP, "no routes: every request is answered 404 no_route");
     }
 }

@@ -73,24 +73,19 @@ static struct bytes token_text(const struct tree *tree, struct fy_token *token)
     return bytes_of(conf_memory_text(tree->memory, bytes_of(at, at == NULL ? 0 : len)), at == NULL ? 0 : len);
 }
 
-/* The opening and closing quotes belong to the place, whatever the token's marks say. */
-static struct conf_place scalar_place(struct tree *tree, struct fy_token *token)
+/* libfyaml's marks leave the quotes out; to the reader they belong to the value. */
+static struct conf_place quoted_place(struct tree *tree, struct fy_token *token)
 {
     const struct fy_mark *start = fy_token_start_mark(token);
     const struct fy_mark *end = fy_token_end_mark(token);
-    enum fy_scalar_style style = fy_token_scalar_style(token);
-    size_t first, past;
+    bool quoted = start != NULL && end != NULL && start->input_pos > 0 && end->input_pos >= start->input_pos &&
+                  start->input_pos <= tree->text->bytes.len &&
+                  strchr("\"'", tree->text->bytes.at[start->input_pos - 1]) != NULL;
 
-    if (start == NULL || end == NULL || (style != FYSS_DOUBLE_QUOTED && style != FYSS_SINGLE_QUOTED)) {
+    if (!quoted) {
         return place_of(tree, token);
     }
-    first = start->input_pos;
-    past = end->input_pos;
-    if (first > 0 && first <= tree->text->bytes.len && strchr("\"'", tree->text->bytes.at[first - 1]) != NULL) {
-        first--;
-        past++;
-    }
-    tree->at = conf_text_place(tree->text, first, past > first ? past - first : 1);
+    tree->at = conf_text_place(tree->text, start->input_pos - 1, end->input_pos - start->input_pos + 2);
     return tree->at;
 }
 
@@ -111,7 +106,8 @@ static struct conf_node *scalar_new(struct tree *tree, struct fy_event *event)
     node->text = token_text(tree, event->scalar.value);
     node->plain = style == FYSS_PLAIN;
     node->double_quoted = style == FYSS_DOUBLE_QUOTED;
-    node->place = scalar_place(tree, event->scalar.value);
+    node->place = style == FYSS_DOUBLE_QUOTED || style == FYSS_SINGLE_QUOTED ? quoted_place(tree, event->scalar.value)
+                                                                             : place_of(tree, event->scalar.value);
     node->key_place = node->place;
     return node;
 }
@@ -343,7 +339,7 @@ static void report_syntax(struct tree *tree)
         return;
     }
     if (error->fyt != NULL) {
-        place = place_of(tree, error->fyt);
+        place = quoted_place(tree, error->fyt);
     } else if (error->line > 0 && error->column > 0) {
         place = (struct conf_place){.line = error->line, .column = error->column, .width = 1};
     }

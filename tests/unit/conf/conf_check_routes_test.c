@@ -1,0 +1,143 @@
+/* Routes: each can match, each goes somewhere, each has the time that it asks for. */
+#include "conf/conf_support.h"
+
+#define ROUTES "version: 1\n" LISTENER PROCESSOR "routes:\n"
+
+static void test_a_route_behind_one_that_takes_everything_is_an_error(void **state)
+{
+    (void)state;
+    assert_shown(ROUTES "  - {name: all, match: {path: /*}, to: acme}\n"
+                        "  - {name: pay, match: {method: POST, path: /v1/payments}, to: acme}\n",
+                 "weir.yaml:6:12: error: route 'pay' can never match: route 'all' takes all its requests\n"
+                 "    6 |   - {name: pay, match: {method: POST, path: /v1/payments}, to: acme}\n"
+                 "      |            ^~~ 'all' is at line 5\n"
+                 "weir.yaml: 1 error: not loaded\n");
+}
+
+static void test_a_route_hides_only_what_it_covers(void **state)
+{
+    static const struct {
+        const char *earlier, *later;
+        bool hidden;
+    } rows[] = {
+        {"{}", "{}", true},
+        {"{}", "{host: a}", true},
+        {"{host: a}", "{}", false},
+        {"{host: a}", "{host: A}", true},
+        {"{host: a}", "{host: b}", false},
+        {"{method: POST}", "{method: POST, path: /a}", true},
+        {"{method: POST}", "{method: GET}", false},
+        {"{method: POST, path: /a}", "{path: /a}", false},
+        {"{path: /a}", "{path: /a}", true},
+        {"{path: /a}", "{path: /a/}", false},
+        {"{path: /a}", "{path: /a/*}", false},
+        {"{path: /a/*}", "{path: /a/*}", true},
+        {"{path: /a/*}", "{path: /a/b}", true},
+        {"{path: /a/*}", "{path: /a/}", true},
+        {"{path: /a/*}", "{path: /a}", false},
+        {"{path: /a/*}", "{path: /a/b/*}", true},
+        {"{path: /a/b/*}", "{path: /a/*}", false},
+        {"{path: /*}", "{}", false}, /* OPTIONS * has no such path */
+        {"{}", "{path: /*}", true},
+        {"{host: a, path: /*}", "{path: /*}", false},
+        {"{path: /*}", "{host: a, path: /*}", true},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char text[512];
+
+        (void)snprintf(text, sizeof(text), ROUTES "  - {name: a, match: %s, to: acme}\n  - {name: b, match: %s, to: acme}\n",
+                       rows[i].earlier, rows[i].later);
+        if (rows[i].hidden) {
+            assert_says(text, "weir.yaml:6:12: error: route 'b' can never match: route 'a' takes all its requests\n");
+        } else {
+            assert_shown(text, "weir.yaml: ok\n");
+        }
+    }
+}
+
+static void test_nothing_is_concluded_from_a_match_that_was_refused(void **state)
+{
+    (void)state;
+    assert_says(ROUTES "  - {name: a, match: {path: nonsense}, to: acme}\n  - {name: b, to: acme}\n",
+                "weir.yaml: 1 error: not loaded\n");
+    assert_says(ROUTES "  - {name: a, to: acme}\n  - {name: b, match: {method: post}, to: acme}\n",
+                "weir.yaml: 1 error: not loaded\n");
+}
+
+static void test_a_name_is_used_once(void **state)
+{
+    (void)state;
+    assert_says(ROUTES "  - {name: a, match: {path: /a}, to: acme}\n  - {name: a, match: {path: /b}, to: acme}\n",
+                "weir.yaml:6:12: error: two routes have the name 'a'\n"
+                "    6 |   - {name: a, match: {path: /b}, to: acme}\n"
+                "      |            ^ the first is at line 5\n");
+}
+
+static void test_a_dangling_processor_gets_a_suggestion(void **state)
+{
+    (void)state;
+    assert_says(ROUTES "  - name: pay\n    to: acmee\n",
+                "weir.yaml:6:9: error: route 'pay' sends to processor 'acmee', which is not defined\n"
+                "    6 |     to: acmee\n"
+                "      |         ^~~~~ did you mean 'acme' (defined at line 3)?\n");
+    assert_says(ROUTES "  - name: pay\n    to: somewhere\n",
+                "weir.yaml:6:9: error: route 'pay' sends to processor 'somewhere', which is not defined\n"
+                "    6 |     to: somewhere\n"
+                "      |         ^~~~~~~~~\n");
+    assert_says("version: 1\nroutes: [{name: a, to: b}]\n", "route 'a' sends to processor 'b', which is not defined\n");
+}
+
+static void test_a_routes_own_timeouts_fit_together_and_with_the_processors(void **state)
+{
+    (void)state;
+    assert_says(ROUTES "  - {name: a, to: acme, timeouts: {response: 5s, total: 4s}}\n",
+                "weir.yaml:5:57: error: timeouts.total (4s) is shorter than timeouts.response (5s) in routes.a\n");
+    assert_says(ROUTES "  - {name: a, to: acme, timeouts: {total: 20s}}\n",
+                "weir.yaml:5:43: error: timeouts.total (20s) is shorter than timeouts.response (30s of processors.acme) in "
+                "routes.a\n");
+    assert_says(ROUTES "  - {name: a, to: acme, timeouts: {response: 40s}}\n",
+                "weir.yaml:5:46: error: timeouts.total (35s of processors.acme) is shorter than timeouts.response (40s) in "
+                "routes.a\n");
+    assert_says(ROUTES "  - {name: a, to: acme, timeouts: {response: 34500ms}}\n",
+                "timeouts.total (35s of processors.acme) is shorter than timeouts.response (34500ms) and "
+                "timeouts.connect (1s of processors.acme) together in routes.a\n");
+    assert_shown(ROUTES "  - {name: a, to: acme, timeouts: {response: 5s, total: 6s}}\n", "weir.yaml: ok\n");
+}
+
+static void test_a_thousand_routes_are_compared_in_a_moment(void **state)
+{
+    size_t size = 128 * 1024;
+    char *text = malloc(size);
+    size_t len;
+    struct conf *conf;
+
+    (void)state;
+    assert_non_null(text);
+    len = (size_t)snprintf(text, size, "%s", ROUTES);
+    for (int i = 0; i < 1024; i++) {
+        len += (size_t)snprintf(text + len, size - len, "  - {name: r%d, match: {path: /p/%d}, to: acme}\n", i, i);
+    }
+    conf = load(text);
+    assert_int_equal(conf->route_count, 1024);
+    conf_free(conf);
+    (void)snprintf(text + len, size - len, "  - {name: last, to: acme}\n");
+    assert_says(text, "error: routes must be a list of 0 to 1024 entries\n");
+    free(text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_route_behind_one_that_takes_everything_is_an_error),
+        cmocka_unit_test(test_a_route_hides_only_what_it_covers),
+        cmocka_unit_test(test_nothing_is_concluded_from_a_match_that_was_refused),
+        cmocka_unit_test(test_a_name_is_used_once),
+        cmocka_unit_test(test_a_dangling_processor_gets_a_suggestion),
+        cmocka_unit_test(test_a_routes_own_timeouts_fit_together_and_with_the_processors),
+        cmocka_unit_test(test_a_thousand_routes_are_compared_in_a_moment),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
