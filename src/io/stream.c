@@ -80,16 +80,21 @@ void stream_opened(struct stream *stream, enum err err)
     }
 }
 
-void stream_ended(struct stream *stream, enum err err)
+void stream_read_finish(struct stream *stream)
 {
-    if (stream_is(stream, STREAM_ENDED | STREAM_CLOSING)) {
-        return;
-    }
     stream_set(stream, STREAM_ENDED);
     if (stream_is(stream, STREAM_READING)) {
         stream_clear(stream, STREAM_READING);
         (void)uv_read_stop((uv_stream_t *)&stream->tcp); /* never fails */
     }
+}
+
+void stream_ended(struct stream *stream, enum err err)
+{
+    if (stream_is(stream, STREAM_ENDED | STREAM_CLOSING)) {
+        return;
+    }
+    stream_read_finish(stream);
     stream->ops->on_end(stream->tcp.data, err);
 }
 
@@ -120,6 +125,11 @@ static void on_deferred(struct deferred *deferred)
 {
     struct stream *stream = container_of(deferred, struct stream, deferred);
 
+    if (stream_is(stream, STREAM_DUE_REFUSED)) {
+        stream_clear(stream, STREAM_DUE_REFUSED);
+        stream_read_finish(stream);
+        stream_opened(stream, (enum err)stream->broken);
+    }
     if (stream_is(stream, STREAM_DUE_TLS)) {
         stream_clear(stream, STREAM_DUE_TLS);
         tls_stream_continue(stream);

@@ -27,6 +27,7 @@ enum stream_flags {
     STREAM_DUE_TLS = 1 << 9,    /* TLS has input or a result to work on */
     STREAM_DUE_DRAIN = 1 << 10,
     STREAM_DUE_BROKEN = 1 << 11,
+    STREAM_DUE_REFUSED = 1 << 12, /* TLS could not even be set up: on_open with `broken` */
 };
 
 /* What a stream needs while something waits for the kernel. */
@@ -79,6 +80,8 @@ WEIR_MUSTCHECK struct stream *stream_adopt(struct loop *loop, int fd, const stru
 struct stream_wrote stream_send(struct stream *stream, const uv_buf_t *parts, unsigned count);
 /* Starts reading, unless paused, ended or closing. */
 void stream_read_start(struct stream *stream);
+/* Nothing more will be read; on_end is the caller's business. */
+void stream_read_finish(struct stream *stream);
 /* The owner's callbacks, guarded: none after stream_close, on_end once. */
 void stream_opened(struct stream *stream, enum err err);
 void stream_ended(struct stream *stream, enum err err);

@@ -40,8 +40,9 @@ struct stream_ops {
     void (*on_read)(void *owner, struct bytes data);
     /*
      * Nothing more will be read. ERR_EOF: the peer ended its side in order
-     * (close_notify or FIN; writing still works). Anything else: the
-     * connection is broken. At most once.
+     * (close_notify or FIN, also a FIN without close_notify; writing still
+     * works). Anything else: the connection is broken. At most once; may come
+     * while paused.
      */
     void (*on_end)(void *owner, enum err err);
     /* The queue fell below the low mark after it was above the high one, or became empty after stream_shut. */
@@ -51,10 +52,10 @@ struct stream_ops {
 };
 
 /*
- * Starts connecting; with `tls` also the handshake, before on_open.
- * `server_name` (borrowed for the call) is sent as SNI and verified; NULL for
- * none. Errors found at once are returned through *err with NULL; later ones
- * come by on_open: never both.
+ * Starts connecting; with `tls` (held meanwhile) also the handshake, before
+ * on_open: the name that it sends and verifies is the tls_client's. Errors
+ * found at once are returned through *err with NULL; later ones come by
+ * on_open: never both. Nothing can be written before on_open.
  */
 WEIR_MUSTCHECK struct stream *stream_connect(struct loop *loop, const struct addr *to, struct tls_client *tls,
                                              const struct stream_ops *ops, void *owner, enum err *err);
@@ -64,8 +65,10 @@ struct acceptor;
 /* `peer` may refuse by stream_close. */
 typedef void (*acceptor_cb)(void *owner, struct stream *stream);
 /*
- * Binds and listens; ADDR_LISTEN_FD takes the descriptor over. `why` (size
- * bytes) says in words what failed. A unix socket's stale file is replaced.
+ * Binds and listens; ADDR_LISTEN_FD takes the descriptor over (on failure it
+ * stays the caller's). `why` (size bytes) says in words what failed. An IPv6
+ * wildcard serves IPv4 too, with mapped peers. A unix socket's stale file is
+ * replaced, and stays behind on close.
  */
 WEIR_MUSTCHECK struct acceptor *acceptor_open(struct loop *loop, const struct addr_listen *at, int backlog,
                                               acceptor_cb accepted, void *owner, enum err *err, char *why, size_t size);
@@ -102,7 +105,7 @@ struct stream_wrote {
 WEIR_MUSTCHECK struct stream_wrote stream_write(struct stream *stream, const struct bytes *parts, int count);
 /* Bytes that wait in the queue for the kernel. */
 size_t stream_queued_bytes(const struct stream *stream);
-/* When the kernel last took a byte of the queue, by clock_now_us; for write timeouts. */
+/* When the kernel last took a byte of the queue, by clock_now_us; for write timeouts. Now, when nothing waits. */
 uint64_t stream_progress_us(const struct stream *stream);
 /* Ends our side once the queue is empty: close_notify and FIN. Reading goes on. on_drain follows when it is out. */
 void stream_shut(struct stream *stream);
@@ -115,7 +118,7 @@ void stream_close(struct stream *stream, bool reset);
 
 /* The peer; family AF_UNSPEC for a unix socket. */
 const struct addr *stream_peer(const struct stream *stream);
-/* The local end. */
+/* The local end, as stream_peer has it; asked of the kernel, valid until the next call for any stream of the loop. */
 const struct addr *stream_local(const struct stream *stream);
 /* More words about the last error ("certificate verify failed: certificate has expired"); "" when there are none. */
 const char *stream_why(const struct stream *stream);

@@ -42,7 +42,7 @@ struct tls_server_options {
     enum tls_minimum minimum;
     enum tls_client_certs client_certs;
     const char *client_ca_path;  /* PEM; NULL when client_certs is off */
-    const char *client_crl_path; /* PEM; NULL: none is checked */
+    const char *client_crl_path; /* PEM, a list of every CA that issues; NULL: none is checked */
     struct tls_tickets *tickets; /* borrowed for the server's life; NULL: no resumption */
 };
 
@@ -63,7 +63,7 @@ struct tls_client_options {
     const char *ca_path;     /* PEM; NULL: the system's store */
     const char *cert_path;   /* client certificate; NULL: none */
     const char *key_path;
-    const char *server_name; /* sent as SNI (unless an IP address) and verified */
+    const char *server_name; /* sent as SNI (unless an IP address) and verified; needed when verify is on */
 };
 
 /* As above. Sessions are kept and resumed per tls_client. */
