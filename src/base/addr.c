@@ -94,6 +94,21 @@ static bool is_mapped(const struct sockaddr_in6 *v6)
     return memcmp(&v6->sin6_addr, mapped_prefix, sizeof(mapped_prefix)) == 0;
 }
 
+/* inet_ntop() goes through printf, and this runs twice for every request. */
+static void format_v4(const void *address, char text[ADDR_TEXT_BYTES])
+{
+    const uint8_t *parts = address;
+    size_t len = 0;
+
+    for (int i = 0; i < 4; i++) {
+        if (i > 0) {
+            text[len++] = '.';
+        }
+        len += bytes_from_u64(parts[i], text + len);
+    }
+    text[len] = '\0';
+}
+
 const char *addr_format_host(const struct addr *addr, char text[ADDR_TEXT_BYTES])
 {
     const struct sockaddr_in6 *v6 = &addr->u.v6;
@@ -101,11 +116,11 @@ const char *addr_format_host(const struct addr *addr, char text[ADDR_TEXT_BYTES]
 
     switch (addr->u.any.sa_family) {
     case AF_INET:
-        (void)inet_ntop(AF_INET, &addr->u.v4.sin_addr, text, ADDR_TEXT_BYTES); /* cannot fail: room enough */
+        format_v4(&addr->u.v4.sin_addr, text);
         break;
     case AF_INET6:
         if (is_mapped(v6)) {
-            (void)inet_ntop(AF_INET, &v6->sin6_addr.s6_addr[sizeof(mapped_prefix)], text, ADDR_TEXT_BYTES);
+            format_v4(&v6->sin6_addr.s6_addr[sizeof(mapped_prefix)], text);
             break;
         }
         (void)inet_ntop(AF_INET6, &v6->sin6_addr, text, ADDR_TEXT_BYTES);
