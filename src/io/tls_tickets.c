@@ -101,5 +101,6 @@ int tls_tickets_on_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIP
     if (!mac_start(mac, key) || EVP_DecryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, key->cipher, iv) != 1) {
         return -1;
     }
-    return key == &tickets->keys[0] ? 1 : 2;
+    /* 2 has the ticket replaced: an old one, or any of TLS 1.3, where a client uses each only once. */
+    return key == &tickets->keys[0] && SSL_version(ssl) < TLS1_3_VERSION ? 1 : 2;
 }
