@@ -23,6 +23,7 @@
 static void reply_json(struct httpd_request *request, uint16_t status,
                        void (*write)(const void *what, struct json *json), const void *what)
 {
+    struct buf *body = httpd_body(request);
     for (size_t size = JSON_BYTES; size <= JSON_BYTES_MAX; size *= 4) {
         char *text = malloc(size);
         struct json json;
@@ -31,13 +32,13 @@ static void reply_json(struct httpd_request *request, uint16_t status,
         }
         json_init(&json, text, size);
         write(what, &json);
-        json_raw(&json, BYTES("\n"));
-        if (!json.overflow) {
-            httpd_reply_text(request, status, JSON_TYPE, json_bytes(&json));
-            free(text);
+        bool fits = !json.overflow && buf_append(body, json_bytes(&json), BLOCKS_MAY) == ERR_OK &&
+                    buf_append(body, BYTES("\n"), BLOCKS_MAY) == ERR_OK;
+        free(text);
+        if (fits) {
+            httpd_reply(request, status, JSON_TYPE);
             return;
         }
-        free(text);
     }
     httpd_reply_text(request, 500, JSON_TYPE, BYTES("{\"ok\":false,\"text\":\"the answer is too large\"}\n"));
 }

@@ -189,6 +189,7 @@ static void on_drain(void *owner)
 static void write_head(struct connection *connection, struct http_writer *head, uint16_t status, const char *type)
 {
     http_write_status_line(head, status);
+    http_write_field(head, BYTES("Date"), bytes_from_text(http_date(clock_wall_us())));
     http_write_field(head, BYTES("Content-Type"), bytes_from_text(type));
     http_write_field_u64(head, BYTES("Content-Length"), connection->body.len);
     http_write_field(head, BYTES("Cache-Control"), BYTES("no-store"));

@@ -16,8 +16,12 @@
 
 static uint64_t processor_links(const struct conf_processor *processor)
 {
+    struct addr addr;
     if (processor->endpoints != NULL) {
         return (uint64_t)processor->endpoint_count * processor->connections;
+    }
+    if (addr_parse_host(bytes_from_text(processor->host), processor->port, &addr)) {
+        return processor->connections; /* an address in the url is one endpoint */
     }
     return processor->concurrency > processor->connections ? processor->concurrency : processor->connections;
 }

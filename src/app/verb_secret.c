@@ -11,8 +11,7 @@
 #define SECRET_BYTES 32
 #define BASE64_BYTES ((SECRET_BYTES + 2) / 3 * 4 + 1)
 
-/* RFC 4648 section 4, with padding. */
-static void encode_base64(const unsigned char *data, size_t len, char *text)
+void secret_encode(const unsigned char *data, size_t len, char *text)
 {
     static const char ALPHABET[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for (size_t i = 0; i < len; i += 3) {
@@ -38,7 +37,7 @@ int verb_secret(const struct verb_args *args)
     }
     for (size_t i = 0; i < ARRAY_COUNT(NAMES); i++) {
         digest_random(secret, sizeof(secret));
-        encode_base64(secret, sizeof(secret), text);
+        secret_encode(secret, sizeof(secret), text);
         fprintf(args->out, "%s %s\n", NAMES[i], text);
     }
     explicit_bzero(secret, sizeof(secret));

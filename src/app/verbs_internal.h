@@ -3,6 +3,7 @@
 #define WEIR_APP_VERBS_INTERNAL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 
 #include "weir/app/app.h"
@@ -26,6 +27,8 @@ int verb_route(const struct verb_args *args);
 int verb_explain(const struct verb_args *args);
 /* verb_secret.c */
 int verb_secret(const struct verb_args *args);
+/* Base64 of RFC 4648 section 4, with padding and a NUL: 4 bytes for each 3 begun, and one. */
+void secret_encode(const unsigned char *data, size_t len, char *text);
 /* verb_admin.c */
 int verb_status(const struct verb_args *args);
 int verb_processors(const struct verb_args *args);

@@ -9,22 +9,23 @@ static void test_clients_get_what_links_and_the_reserve_leave(void **state)
     struct addr endpoints[2] = {NOWHERE[0], NOWHERE[1]};
     struct conf_processor processors[] = {
         {.name = "acme", .endpoints = endpoints, .endpoint_count = 2, .connections = 100, .concurrency = 512},
-        {.name = "named", .connections = 256, .concurrency = 512},
-        {.name = "narrow", .connections = 256, .concurrency = 10},
+        {.name = "named", .host = "api.example", .connections = 256, .concurrency = 512},
+        {.name = "narrow", .host = "api.example", .connections = 256, .concurrency = 10},
+        {.name = "numeric", .host = "10.0.0.1", .connections = 30, .concurrency = 512},
     };
-    const struct conf conf = {.processors = processors, .processor_count = 3};
+    const struct conf conf = {.processors = processors, .processor_count = 4};
     struct limits_plan plan;
     char why[512] = "";
     (void)state;
     assert_true(limits_share(&plan, 4096, &conf, why, sizeof(why)));
-    assert_int_equal(plan.links, 200 + 512 + 256);
-    assert_int_equal(plan.clients_max, 4096 - 968 - LIMITS_RESERVE_COUNT);
+    assert_int_equal(plan.links, 200 + 512 + 256 + 30);
+    assert_int_equal(plan.clients_max, 4096 - 998 - LIMITS_RESERVE_COUNT);
     assert_string_equal(why, "");
 }
 
 static void test_links_that_leave_no_clients_refuse_the_start(void **state)
 {
-    struct conf_processor processor = {.name = "acme", .connections = 1000, .concurrency = 10};
+    struct conf_processor processor = {.name = "acme", .host = "api.example", .connections = 1000, .concurrency = 10};
     const struct conf conf = {.processors = &processor, .processor_count = 1};
     struct limits_plan plan;
     char why[512];

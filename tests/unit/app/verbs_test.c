@@ -2,7 +2,7 @@
 
 #include <stdio.h>
 
-#include "weir/app/app.h"
+#include "verbs_internal.h"
 
 /* What one command line printed. */
 struct printed {
@@ -153,6 +153,18 @@ static void test_a_new_secret_has_three_different_keys_of_32_bytes(void **state)
     done(&printed);
 }
 
+static void test_base64_is_that_of_the_rfc(void **state)
+{
+    static const char *const ROWS[][2] = {{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foobar", "Zm9vYmFy"},
+                                          {"\xff\xfe\xfd\xfc", "//79/A=="}};
+    char text[16];
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(ROWS); i++) {
+        secret_encode((const unsigned char *)ROWS[i][0], strlen(ROWS[i][0]), text);
+        assert_string_equal(text, ROWS[i][1]);
+    }
+}
+
 static void test_only_new_secrets_are_known(void **state)
 {
     (void)state;
@@ -228,6 +240,7 @@ int main(void)
         cmocka_unit_test(test_a_format_that_is_not_one_is_refused),
         cmocka_unit_test(test_help_lists_every_verb_and_succeeds),
         cmocka_unit_test(test_a_new_secret_has_three_different_keys_of_32_bytes),
+        cmocka_unit_test(test_base64_is_that_of_the_rfc),
         cmocka_unit_test(test_only_new_secrets_are_known),
         cmocka_unit_test(test_version_names_the_libraries),
         cmocka_unit_test(test_a_reason_is_explained_by_name_and_by_code),
