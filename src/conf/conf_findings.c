@@ -111,6 +111,7 @@ void conf_findings_add(struct conf_findings *findings, bool is_error, int line, 
     findings->count++;
 }
 
+WEIR_PRINTF(5, 0)
 static void add(struct conf_findings *findings, bool is_error, struct conf_place place, struct conf_help help,
                 const char *format, va_list arguments)
 {

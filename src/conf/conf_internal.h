@@ -58,7 +58,7 @@ void conf_text_index(struct conf_text *text, struct bytes bytes, struct conf_mem
 struct conf_place conf_text_place(const struct conf_text *text, size_t offset, size_t len);
 /* The line without its line break; from 1. */
 struct bytes conf_text_line(const struct conf_text *text, int line);
-/* Reports bytes that are not UTF-8 and control characters. False: the text must not go further. */
+/* Reports bytes that are not UTF-8, control characters and tabs. False: the text must not go further. */
 bool conf_text_check(const struct conf_text *text, struct conf_findings *findings);
 /* Length of the UTF-8 character at `at`, 0 when it is malformed or cut short. */
 size_t conf_text_character(struct bytes at);

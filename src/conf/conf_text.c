@@ -1,7 +1,8 @@
 /*
  * The bytes of a file before libfyaml sees them: lines, places, and the check
- * that they are UTF-8 without control characters (libfyaml 0.7 accepts broken
- * UTF-8 in plain scalars, and later versions list crashes on it as fixed).
+ * that they are UTF-8 without control characters or tabs. libfyaml 0.7 accepts
+ * broken UTF-8 in plain scalars, frees a key twice after "? a:<tab>|", and later
+ * versions list crashes on both as fixed: it never gets to see them.
  */
 #include "conf_internal.h"
 
@@ -128,7 +129,37 @@ static bool is_control(unsigned char byte)
     return (byte < 0x20 && byte != '\t' && byte != '\n' && byte != '\r') || byte == 0x7f;
 }
 
-bool conf_text_check(const struct conf_text *text, struct conf_findings *findings)
+/* Behind a '#' that stands alone a tab is in a comment, or in a text that no key accepts. */
+static size_t find_tab(struct bytes line)
+{
+    for (size_t at = 0; at < line.len; at++) {
+        if (line.at[at] == '\t') {
+            return at;
+        }
+        if (line.at[at] == '#' && (at == 0 || line.at[at - 1] == ' ')) {
+            return SIZE_MAX;
+        }
+    }
+    return SIZE_MAX;
+}
+
+static bool check_tabs(const struct conf_text *text, struct conf_findings *findings)
+{
+    bool good = true;
+
+    for (int line = 1; line <= text->line_count; line++) {
+        size_t at = find_tab(conf_text_line(text, line));
+
+        if (at != SIZE_MAX) {
+            conf_error(findings, conf_text_place(text, text->starts[line - 1] + at, 1),
+                       (struct conf_help){.hint = "write spaces"}, "a tab outside of a comment");
+            good = false;
+        }
+    }
+    return good;
+}
+
+static bool check_characters(const struct conf_text *text, struct conf_findings *findings)
 {
     size_t at = 0;
 
@@ -147,4 +178,9 @@ bool conf_text_check(const struct conf_text *text, struct conf_findings *finding
         at += len;
     }
     return true;
+}
+
+bool conf_text_check(const struct conf_text *text, struct conf_findings *findings)
+{
+    return check_characters(text, findings) && check_tabs(text, findings);
 }
