@@ -254,43 +254,43 @@ static bool put_escaped(struct json *json, struct bytes value)
     }
 }
 
-void json_string(struct json *json, struct bytes value)
+void json_add_string(struct json *json, struct bytes value)
 {
     struct mark start = value_start(json);
 
     value_end(json, start, put_comma(json) && put_byte(json, '"') && put_escaped(json, value) && put_byte(json, '"'));
 }
 
-void json_u64(struct json *json, uint64_t value)
+void json_add_u64(struct json *json, uint64_t value)
 {
     char text[BYTES_U64_DIGITS];
 
     put_value(json, text, bytes_from_u64(value, text));
 }
 
-void json_i64(struct json *json, int64_t value)
+void json_add_i64(struct json *json, int64_t value)
 {
     char text[1 + BYTES_U64_DIGITS] = {'-'};
 
     if (value >= 0) {
-        json_u64(json, (uint64_t)value);
+        json_add_u64(json, (uint64_t)value);
         return;
     }
     /* Negated as unsigned: INT64_MIN has no positive twin. */
     put_value(json, text, 1 + bytes_from_u64(-(uint64_t)value, text + 1));
 }
 
-void json_bool(struct json *json, bool value)
+void json_add_bool(struct json *json, bool value)
 {
-    json_raw(json, value ? BYTES("true") : BYTES("false"));
+    json_add_raw(json, value ? BYTES("true") : BYTES("false"));
 }
 
-void json_null(struct json *json)
+void json_add_null(struct json *json)
 {
-    json_raw(json, BYTES("null"));
+    json_add_raw(json, BYTES("null"));
 }
 
-void json_raw(struct json *json, struct bytes value)
+void json_add_raw(struct json *json, struct bytes value)
 {
     put_value(json, value.at, value.len);
 }

@@ -169,10 +169,21 @@ void log_close(struct log *log, uint32_t wait_ms)
     free(log);
 }
 
+/* The rings have one end to put into: a second thread would tear lines. */
+static bool is_producer(struct log *log)
+{
+    if (!log->produced) {
+        log->produced = true;
+        log->producer = pthread_self();
+    }
+    return pthread_equal(log->producer, pthread_self()) != 0;
+}
+
 bool log__put(struct log *log, enum log_stream stream, struct bytes line, bool audit)
 {
     struct log_writer *writer = log->writers[stream];
 
+    DCHECK(is_producer(log));
     if (log->paths[stream] == NULL) {
         return true; /* goes nowhere, which is what was asked for */
     }

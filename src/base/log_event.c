@@ -95,11 +95,11 @@ static void put_json_field(struct json *json, const struct log_field *field)
 
     json_key(json, field->key);
     if (field->kind == LOG_FIELD_U64) {
-        json_u64(json, field->number);
+        json_add_u64(json, field->number);
     } else if (field->kind == LOG_FIELD_TEXT && field->text == NULL) {
-        json_null(json);
+        json_add_null(json);
     } else {
-        json_string(json, masked(field_value(field), scratch));
+        json_add_string(json, masked(field_value(field), scratch));
     }
 }
 
@@ -145,7 +145,7 @@ static struct bytes write_json(const struct event *event, char *line, size_t siz
 static void put_raw(struct json *line, struct bytes text)
 {
     line->comma = false;
-    json_raw(line, text);
+    json_add_raw(line, text);
 }
 
 static bool needs_quotes(struct bytes value)
@@ -166,7 +166,7 @@ static void put_message(struct json *line, struct bytes text)
     size_t start = line->len;
 
     line->comma = false;
-    json_string(line, text);
+    json_add_string(line, text);
     if (line->len > start) {
         line->len -= 2;
         memmove(line->at + start, line->at + start + 1, line->len - start);
@@ -185,15 +185,15 @@ static void put_text_field(struct json *line, const struct log_field *field)
     put_raw(line, BYTES("="));
     line->comma = false;
     if (field->kind == LOG_FIELD_U64) {
-        json_u64(line, field->number);
+        json_add_u64(line, field->number);
     } else if (field->kind == LOG_FIELD_TEXT && field->text == NULL) {
-        json_null(line);
+        json_add_null(line);
     } else {
         value = masked(field_value(field), scratch);
         if (needs_quotes(value)) {
-            json_string(line, value);
+            json_add_string(line, value);
         } else {
-            json_raw(line, value);
+            json_add_raw(line, value);
         }
     }
     if (line->overflow) {

@@ -58,6 +58,8 @@ struct log_writer {
     _Atomic bool ended;     /* the thread has left everything */
     _Atomic int next_fd;    /* owned; a descriptor to go on with, or -1 */
 
+    _Atomic uint64_t full_count; /* writes that a full disk refused; the lines wait */
+
     /* The thread's own. */
     int fd;        /* owned; -1 before the first */
     bool is_file;  /* a regular file: writes of any size do not wait for a reader */
@@ -82,6 +84,8 @@ struct log {
     const char *paths[LOG_STREAM_COUNT];          /* borrowed from the configuration; NULL: goes nowhere */
     enum log_format format;                       /* of events */
     enum log_level level;
+    pthread_t producer; /* the first thread that put a line, and from then on the only one */
+    bool produced;
 };
 
 /* log_line with the right to the reserve. */

@@ -163,6 +163,7 @@ static enum progress on_write_error(struct log_writer *writer, int error)
         return PROGRESS_MADE;
     case ENOSPC:
     case EDQUOT:
+        atomic_fetch_add(&writer->full_count, 1);
         return PROGRESS_WAIT;
     default:
         writer->broken = writer->broken || writer->mid_line;

@@ -25,7 +25,10 @@ struct addr {
     } u; /* family AF_UNSPEC: no address (a unix socket's peer) */
 };
 
-/* "127.0.0.1:8443", "[::1]:8443". False: not one. Names are refused. */
+/*
+ * "127.0.0.1:8443", "[::1]:8443", "[fe80::1%2]:8443". False: not one, and the
+ * address is then none. Names are refused, and so are scopes by name.
+ */
 WEIR_MUSTCHECK bool addr_parse(struct bytes text, struct addr *addr);
 /* An address without a port, "10.0.0.1" or "::1"; the port is set to `port` (host order). */
 WEIR_MUSTCHECK bool addr_parse_host(struct bytes text, uint16_t port, struct addr *addr);
@@ -33,9 +36,12 @@ WEIR_MUSTCHECK bool addr_parse_host(struct bytes text, uint16_t port, struct add
 const char *addr_format(const struct addr *addr, char text[ADDR_TEXT_BYTES]);
 /* Without the port and without brackets. Returns text. */
 const char *addr_format_host(const struct addr *addr, char text[ADDR_TEXT_BYTES]);
+/* In host order; 0 for no address, which has none and keeps none. */
 uint16_t addr_port(const struct addr *addr);
 void addr_set_port(struct addr *addr, uint16_t port);
+/* For bind and connect. */
 socklen_t addr_len(const struct addr *addr);
+/* The same address and port; IPv4 equals its mapped form, and no address equals no address. */
 bool addr_equal(const struct addr *a, const struct addr *b);
 
 /* A network such as 10.0.0.0/8, ::1/128 or unix (peers of unix sockets). */
@@ -47,6 +53,7 @@ struct addr_net {
 
 /* "10.0.0.0/8", a bare address (its full length), or "unix". Host bits that are set are refused. */
 WEIR_MUSTCHECK bool addr_net_parse(struct bytes text, struct addr_net *net);
+/* ::/0 holds all of IPv4 too, in its mapped form; 0.0.0.0/0 holds nothing but IPv4. */
 bool addr_net_contains(const struct addr_net *net, const struct addr *addr);
 
 enum addr_listen_kind { ADDR_LISTEN_IP, ADDR_LISTEN_UNIX, ADDR_LISTEN_FD };
@@ -59,7 +66,9 @@ struct addr_listen {
     int fd;                                               /* ADDR_LISTEN_FD */
 };
 
+/* The path is absolute and fits with its NUL. False: not one of the three. */
 WEIR_MUSTCHECK bool addr_listen_parse(struct bytes text, struct addr_listen *listen);
+/* Whether a reload may keep the socket. */
 bool addr_listen_equal(const struct addr_listen *a, const struct addr_listen *b);
 
 #endif

@@ -38,13 +38,13 @@ void json_array_open(struct json *json);
 void json_array_close(struct json *json);
 /* The key is a literal of ours and is not escaped. */
 void json_key_bytes(struct json *json, struct bytes key);
-void json_string(struct json *json, struct bytes value);
-void json_u64(struct json *json, uint64_t value);
-void json_i64(struct json *json, int64_t value);
-void json_bool(struct json *json, bool value);
-void json_null(struct json *json);
+void json_add_string(struct json *json, struct bytes value);
+void json_add_u64(struct json *json, uint64_t value);
+void json_add_i64(struct json *json, int64_t value);
+void json_add_bool(struct json *json, bool value);
+void json_add_null(struct json *json);
 /* Text that is JSON already. */
-void json_raw(struct json *json, struct bytes value);
+void json_add_raw(struct json *json, struct bytes value);
 
 /* Inline, so that the length of a literal is known when it is compiled. */
 static inline void json_key(struct json *json, const char *key)
@@ -56,7 +56,7 @@ static inline void json_key(struct json *json, const char *key)
 static inline void json_put_string(struct json *json, const char *key, struct bytes value)
 {
     json_key(json, key);
-    json_string(json, value);
+    json_add_string(json, value);
 }
 
 /* NULL gives null. */
@@ -64,22 +64,22 @@ static inline void json_put_text(struct json *json, const char *key, const char 
 {
     json_key(json, key);
     if (value == NULL) {
-        json_null(json);
+        json_add_null(json);
     } else {
-        json_string(json, bytes_of(value, strlen(value)));
+        json_add_string(json, bytes_of(value, strlen(value)));
     }
 }
 
 static inline void json_put_u64(struct json *json, const char *key, uint64_t value)
 {
     json_key(json, key);
-    json_u64(json, value);
+    json_add_u64(json, value);
 }
 
 static inline void json_put_bool(struct json *json, const char *key, bool value)
 {
     json_key(json, key);
-    json_bool(json, value);
+    json_add_bool(json, value);
 }
 
 #endif

@@ -25,8 +25,9 @@ void pool_init(struct pool *pool, const char *name, size_t object_bytes, size_t 
 /* Every object must have been put. */
 void pool_close(struct pool *pool);
 
-/* Zeroed. NULL: count_max reached, or no memory. */
+/* Zeroed and aligned to 8 bytes. NULL: count_max reached, or no memory. */
 WEIR_MUSTCHECK void *pool_get(struct pool *pool);
+/* The object must not be touched afterwards; AddressSanitizer watches that. */
 void pool_put(struct pool *pool, void *object);
 
 #endif

@@ -58,7 +58,12 @@ static void test_lost_bytes_count_the_lines_that_end_in_them(void **state)
     log__ring_take(&ring, 2, true);  /* "e" and the newline did not */
     assert_int_equal(atomic_load(&ring.dropped), 1);
     assert_int_equal(atomic_load(&ring.audit_lost), 0);
-    log__ring_take(&ring, 6 + 4, true);
+    log__ring_take(&ring, 5, true); /* all of the audit line but its newline */
+    assert_int_equal(atomic_load(&ring.audit_lost), 0);
+    log__ring_take(&ring, 1, true);
+    assert_int_equal(atomic_load(&ring.dropped), 2);
+    assert_int_equal(atomic_load(&ring.audit_lost), 1);
+    log__ring_take(&ring, 4, true);
     assert_int_equal(atomic_load(&ring.dropped), 3);
     assert_int_equal(atomic_load(&ring.audit_lost), 1);
     assert_int_equal(log__ring_len(&ring), 0);

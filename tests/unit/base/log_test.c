@@ -122,6 +122,21 @@ static void test_new_files_are_readable_by_the_group_only(void **state)
     remove_place(&place);
 }
 
+static void test_an_existing_file_is_continued(void **state)
+{
+    struct place place = make_place();
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct log *log = open_at(place.access, place.events, LOG_JSON);
+
+        assert_true(log_line(log, LOG_ACCESS, BYTES("once more")));
+        log_close(log, PATIENCE_MS);
+    }
+    assert_file(place.access, "once more\nonce more\n");
+    remove_place(&place);
+}
+
 static void test_a_sink_that_cannot_be_opened_changes_nothing(void **state)
 {
     struct place place = make_place();
@@ -195,15 +210,25 @@ static void test_a_failed_reopen_keeps_the_old_file(void **state)
     remove_place(&place);
 }
 
-/* A log whose events go to the write end of a pipe, through the name that the kernel gives it. */
+/* Makes `fd` this process's stderr and gives back the one before. */
+static int swap_stderr(int fd)
+{
+    int before = dup(STDERR_FILENO);
+
+    assert_true(before >= 0);
+    assert_int_equal(dup2(fd, STDERR_FILENO), STDERR_FILENO);
+    return before;
+}
+
+/* A log whose events, and maybe access lines, go to a pipe that others share: it must not be made non-blocking. */
 static struct log *open_at_pipe(const char *access, int pipe_fd)
 {
-    char path[64];
-    struct log *log;
+    int before = swap_stderr(pipe_fd);
+    struct log *log = open_at(access, "stderr", LOG_TEXT);
 
-    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", pipe_fd);
-    log = open_at(access, path, LOG_TEXT);
-    log->paths[LOG_EVENTS] = "a pipe"; /* `path` ends with this function */
+    close(swap_stderr(before));
+    close(before);
+    assert_int_equal(fcntl(pipe_fd, F_GETFL) & O_NONBLOCK, 0);
     return log;
 }
 
@@ -237,7 +262,8 @@ static void test_a_blocked_sink_can_be_replaced(void **state)
     struct place place = make_place();
     const struct log_sink sinks[LOG_STREAM_COUNT] = {{place.access, LOG_JSON, LOG_DEBUG},
                                                      {place.events, LOG_TEXT, LOG_INFO}};
-    char line[1000];
+    char line[6000]; /* goes into a pipe in two parts */
+    struct pollfd readable;
     char why[128];
     struct log *log;
     int pipe_fds[2];
@@ -246,10 +272,13 @@ static void test_a_blocked_sink_can_be_replaced(void **state)
     (void)state;
     memset(line, 'x', sizeof(line));
     assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
+    assert_true(fcntl(pipe_fds[1], F_SETPIPE_SZ, 4096) >= 0);
     log = open_at_pipe(place.access, pipe_fds[1]);
-    for (int i = 0; i < 3000; i++) {
+    for (int i = 0; i < 1000; i++) {
         (void)log_line(log, LOG_EVENTS, bytes_of(line, sizeof(line)));
     }
+    readable = (struct pollfd){.fd = pipe_fds[0], .events = POLLIN};
+    assert_int_equal(poll(&readable, 1, PATIENCE_MS), 1); /* the first part of the first line is in it */
     assert_int_equal(log_configure(log, sinks, why, sizeof(why)), ERR_OK);
     log_close(log, PATIENCE_MS);
     text = read_whole(place.events);
@@ -294,6 +323,51 @@ static void test_a_closed_pipe_loses_lines_and_counts_them(void **state)
     log_close(log, PATIENCE_MS);
 }
 
+static void *close_log(void *log)
+{
+    log_close(log, PATIENCE_MS);
+    return NULL;
+}
+
+static void test_two_streams_in_one_pipe_do_not_mix_their_lines(void **state)
+{
+    enum { LINES = 1200 };
+    static char text[2 * LINES * 702 + 1];
+    char line[701];
+    pthread_t closer;
+    struct log *log;
+    int pipe_fds[2];
+    size_t len = 0;
+    int before;
+
+    (void)state;
+    assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
+    before = swap_stderr(pipe_fds[1]);
+    log = open_at("stderr", "stderr", LOG_TEXT);
+    close(swap_stderr(before));
+    close(before);
+    close(pipe_fds[1]);
+    for (int i = 0; i < LINES; i++) { /* both fit into their rings */
+        memset(line, 'a', sizeof(line));
+        assert_true(log_line(log, LOG_ACCESS, bytes_of(line, sizeof(line))));
+        memset(line, 'e', sizeof(line));
+        assert_true(log_line(log, LOG_EVENTS, bytes_of(line, sizeof(line))));
+    }
+    assert_int_equal(pthread_create(&closer, NULL, close_log, log), 0); /* waits for us to read */
+    for (ssize_t got = 1; got > 0; len += (size_t)got) {
+        got = read(pipe_fds[0], text + len, sizeof(text) - len);
+        assert_true(got >= 0);
+    }
+    assert_int_equal(pthread_join(closer, NULL), 0);
+    close(pipe_fds[0]);
+    assert_int_equal(len, (size_t)2 * LINES * 702);
+    for (char *at = text; at < text + len; at += 702) {
+        assert_int_equal(at[701], '\n');
+        memset(line, at[0], sizeof(line));
+        assert_memory_equal(at, line, sizeof(line));
+    }
+}
+
 static void test_a_full_disk_keeps_lines_until_there_is_room(void **state)
 {
     struct place place = make_place();
@@ -304,6 +378,11 @@ static void test_a_full_disk_keeps_lines_until_there_is_room(void **state)
 
     (void)state;
     assert_true(log_line(log, LOG_ACCESS, BYTES("patient")));
+    for (int ms = 0; ms < PATIENCE_MS && atomic_load(&log->writers[LOG_ACCESS]->full_count) == 0; ms++) {
+        (void)poll(NULL, 0, 1);
+    }
+    assert_true(atomic_load(&log->writers[LOG_ACCESS]->full_count) > 0);
+    assert_int_equal(log_dropped_count(log, LOG_ACCESS), 0);
     assert_int_equal(log_configure(log, sinks, why, sizeof(why)), ERR_OK);
     log_close(log, PATIENCE_MS);
     assert_file(place.access, "patient\n");
@@ -325,7 +404,11 @@ static void test_before_it_is_configured_lines_go_nowhere(void **state)
 
     (void)state;
     assert_non_null(log);
-    assert_true(log_line(log, LOG_ACCESS, BYTES("x")));
+    for (int i = 0; i < 1000; i++) { /* more than a ring would hold */
+        static const char line[4000];
+
+        assert_true(log_line(log, LOG_ACCESS, bytes_of(line, sizeof(line))));
+    }
     assert_false(log_enabled(log, LOG_ERROR));
     log_say(log, LOG_ERROR, "nothing", "nobody listens");
     assert_int_equal(log_dropped_count(log, LOG_EVENTS), 0);
@@ -510,12 +593,14 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lines_arrive_whole_and_in_order),
         cmocka_unit_test(test_new_files_are_readable_by_the_group_only),
+        cmocka_unit_test(test_an_existing_file_is_continued),
         cmocka_unit_test(test_a_sink_that_cannot_be_opened_changes_nothing),
         cmocka_unit_test(test_reopen_goes_on_in_a_new_file),
         cmocka_unit_test(test_a_failed_reopen_keeps_the_old_file),
         cmocka_unit_test(test_a_pipe_that_nobody_reads_stops_neither_the_loop_nor_the_other_stream),
         cmocka_unit_test(test_a_blocked_sink_can_be_replaced),
         cmocka_unit_test(test_a_closed_pipe_loses_lines_and_counts_them),
+        cmocka_unit_test(test_two_streams_in_one_pipe_do_not_mix_their_lines),
         cmocka_unit_test(test_a_full_disk_keeps_lines_until_there_is_room),
         cmocka_unit_test(test_a_disk_that_stays_full_ends_the_close_in_time),
         cmocka_unit_test(test_before_it_is_configured_lines_go_nowhere),
