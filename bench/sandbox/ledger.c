@@ -327,9 +327,9 @@ static void print_execution(struct json *json, const struct execution *execution
     json_put_text(json, "id", id);
     json_key(json, "key");
     if (execution->key_len > 0) {
-        json_string(json, bytes_of(execution->key, execution->key_len));
+        json_add_string(json, bytes_of(execution->key, execution->key_len));
     } else {
-        json_null(json);
+        json_add_null(json);
     }
     json_put_u64(json, "amount", execution->amount);
     json_put_text(json, "currency", execution->currency);
@@ -387,8 +387,8 @@ static void print_fields(struct json *json, struct bytes head)
     while (head_next_line(&head, &line)) {
         size_t colon = bytes_find(line, ':');
         json_array_open(json);
-        json_string(json, bytes_take(line, colon));
-        json_string(json, colon == SIZE_MAX ? BYTES_NONE : bytes_trim(bytes_skip(line, colon + 1)));
+        json_add_string(json, bytes_take(line, colon));
+        json_add_string(json, colon == SIZE_MAX ? BYTES_NONE : bytes_trim(bytes_skip(line, colon + 1)));
         json_array_close(json);
     }
     json_array_close(json);
@@ -417,9 +417,9 @@ static void print_request(struct json *json, const struct request_entry *entry)
     json_put_u64(json, "connection", entry->connection);
     json_key(json, "malformed");
     if (entry->malformed != NULL) {
-        json_string(json, bytes_from_text(entry->malformed));
+        json_add_string(json, bytes_from_text(entry->malformed));
     } else {
-        json_null(json);
+        json_add_null(json);
     }
     json_put_string(json, "raw", entry->head);
     json_object_close(json);

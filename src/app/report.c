@@ -84,9 +84,9 @@ static void put_processor(const struct processor *processor, struct json *json)
     json_put_u64(json, "links_leased", state.links_leased);
     json_key(json, "trouble");
     if (state.trouble != NULL) {
-        json_string(json, bytes_from_text(state.trouble));
+        json_add_string(json, bytes_from_text(state.trouble));
     } else {
-        json_null(json);
+        json_add_null(json);
     }
     json_object_close(json);
 }

@@ -63,7 +63,7 @@ static void print_json(FILE *out, const struct part *parts, size_t count)
     json_key(&json, "features");
     json_array_open(&json);
     for (size_t i = 0; i < ARRAY_COUNT(FEATURES); i++) {
-        json_string(&json, bytes_from_text(FEATURES[i]));
+        json_add_string(&json, bytes_from_text(FEATURES[i]));
     }
     json_array_close(&json);
     json_object_close(&json);

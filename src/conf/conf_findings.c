@@ -305,9 +305,9 @@ static void put_optional(struct json *json, const char *key, const char *value)
 {
     json_key(json, key);
     if (value != NULL) {
-        json_string(json, bytes_from_text(value));
+        json_add_string(json, bytes_from_text(value));
     } else {
-        json_null(json);
+        json_add_null(json);
     }
 }
 

@@ -30,7 +30,7 @@ static void put_words(struct json *json, const char *words)
     while (*words != '\0') {
         size_t len = strcspn(words, "|");
 
-        json_string(json, bytes_of(words, len));
+        json_add_string(json, bytes_of(words, len));
         words += len + (words[len] == '|' ? 1 : 0);
     }
     json_array_close(json);
@@ -82,9 +82,9 @@ static void put_value(struct json *json, const struct conf_key *key)
     if (key->fallback != NULL) {
         json_key(json, "default");
         if (key->kind == CONF_COUNT) {
-            json_raw(json, bytes_from_text(key->fallback));
+            json_add_raw(json, bytes_from_text(key->fallback));
         } else {
-            json_string(json, bytes_from_text(key->fallback));
+            json_add_string(json, bytes_from_text(key->fallback));
         }
     }
 }
@@ -153,7 +153,7 @@ static void put_required(struct json *json, const struct conf_key *section)
                 json_key(json, "required");
                 json_array_open(json);
             }
-            json_string(json, bytes_from_text(conf_key_name(key)));
+            json_add_string(json, bytes_from_text(conf_key_name(key)));
             any = true;
         }
     }

@@ -12,6 +12,9 @@
     (BIT(CONNECTION) | BIT(HTTP2_SETTINGS) | BIT(KEEP_ALIVE) | BIT(PROXY_CONNECTION) | BIT(TE) | BIT(TRAILER) |        \
      BIT(TRANSFER_ENCODING) | BIT(UPGRADE))
 
+/* Parsers disagree on a tab behind these values, which RFC 9110 allows: some do not see chunked, or refuse. */
+#define FRAMING (BIT(CONTENT_LENGTH) | BIT(TRANSFER_ENCODING))
+
 #define CONTENT_LENGTH_DIGITS_MAX 18
 /* Real clients name one or two; each costs a look at every field. */
 #define CONNECTION_OPTIONS_MAX 16
@@ -28,8 +31,10 @@ struct verdict rules__identify(struct http_head *head, uint32_t singletons)
     for (int i = 0; i < head->field_count; i++) {
         struct http_field *field = &head->fields[i];
         field->id = http_field_identify(field->name);
-        field->value = bytes_trim(field->value);
         uint32_t bit = 1u << field->id;
+        if ((bit & FRAMING) != 0 && bytes_find(field->value, '\t') != SIZE_MAX)
+            return verdict_malformed("a tab in a field that frames the message");
+        field->value = bytes_trim(field->value);
         field->hop_by_hop = (bit & HOP_BY_HOP) != 0;
         if ((seen & bit & singletons) != 0)
             return verdict_malformed(twice_text[field->id]);

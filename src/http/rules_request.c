@@ -40,8 +40,6 @@ static struct verdict check_coding(const struct http_head *head)
 {
     if (http_head_has(head, HTTP_FIELD_CONTENT_LENGTH))
         return verdict_malformed("both Transfer-Encoding and Content-Length");
-    if (head->minor == 0)
-        return verdict_malformed("Transfer-Encoding in HTTP/1.0");
     struct bytes coding = http_head_find(head, HTTP_FIELD_TRANSFER_ENCODING)->value;
     if (bytes_equal_nocase(coding, BYTES("chunked")))
         return VERDICT_OK;
@@ -80,7 +78,7 @@ static struct verdict read_expectation(struct http_head *head)
     const struct http_field *expect = http_head_find(head, HTTP_FIELD_EXPECT);
     if (expect == NULL)
         return VERDICT_OK;
-    if (head->minor == 0 || !bytes_equal(expect->value, BYTES("100-continue")))
+    if (!bytes_equal(expect->value, BYTES("100-continue")))
         return (struct verdict){HTTP_FAULT_EXPECTATION, "an expectation other than 100-continue"};
     head->expects_continue = head->framing == HTTP_FRAMING_CHUNKED ||
                              (head->framing == HTTP_FRAMING_LENGTH && head->content_length > 0);
@@ -115,7 +113,7 @@ struct verdict rules__request(struct http_head *head)
     verdict = rules__connection(head, true, &close, &keep_alive);
     if (verdict_refuses(verdict))
         return verdict;
-    head->keep_alive = head->minor == 1 && !close;
+    head->keep_alive = !close;
     verdict = read_expectation(head);
     if (verdict_refuses(verdict))
         return verdict;

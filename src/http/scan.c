@@ -113,13 +113,13 @@ static struct scan_result check_version(const char *at, const char *end)
     size_t len = (size_t)(end - at);
     if (end[-2] != '\r')
         return malformed("a line ends in LF without CR");
-    if (len == 10 && memcmp(at, "HTTP/1.", 7) == 0 && (at[7] == '1' || at[7] == '0') && at[8] == '\r')
+    if (len == 10 && memcmp(at, "HTTP/1.", 7) == 0 && at[7] == '1' && at[8] == '\r')
         return accept_fields(0);
     if (len >= 10 && memcmp(at, "HTTP/", 5) == 0 && chars_is(at[5], CHARS_DIGIT) && at[6] == '.' &&
         chars_is(at[7], CHARS_DIGIT)) {
         if (line_fault(at + 8) != NULL)
             return malformed("something other than CR LF behind the version");
-        return refuse(HTTP_FAULT_VERSION, "an HTTP version other than 1.1 and 1.0");
+        return refuse(HTTP_FAULT_VERSION, "an HTTP version other than 1.1");
     }
     return malformed("not an HTTP version");
 }

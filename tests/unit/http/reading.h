@@ -13,7 +13,7 @@
 
 #include "weir/http/message.h"
 
-#define READING_BYTES_MAX (1 << 20)
+#define READING_BYTES_MAX (1 << 19)
 #define READING_BODY_MAX 65536
 
 struct reading {
@@ -21,6 +21,7 @@ struct reading {
     enum http_kind kind;
     bool method_head;
     struct http_limits limits;
+    bool stop_at_close; /* as a server does: nothing behind a message that ends its connection */
     size_t piece;  /* bytes a feed; 0: all at once */
     uint32_t seed; /* not 0: pieces of 1 to 16 bytes, by this seed */
     /* called with each accepted message; may be NULL */
@@ -31,6 +32,7 @@ struct reading {
     const char *fault_text;
     int messages;  /* complete ones */
     size_t rest;   /* bytes behind the last complete message */
+    bool closed;   /* stopped behind a message that ends its connection */
     char *text;    /* the transcript, NUL-terminated; owned */
     size_t text_len;
     /* while it runs */
@@ -84,12 +86,13 @@ static void reading_on_end(struct reading *reading, const struct http_message *m
     reading_note(reading, "\n");
     if (reading->on_message != NULL)
         reading->on_message(reading, http_message_head(message), bytes_of(reading->body, reading->body_len));
+    reading->closed = reading->stop_at_close && !http_message_head(message)->keep_alive;
     reading->body_len = 0;
     reading->message = NULL;
     arena_reset(&reading->arena);
 }
 
-/* False: faulted. */
+/* False: faulted or closed. */
 static bool reading_feed(struct reading *reading, struct bytes data)
 {
     while (data.len > 0) {
@@ -113,6 +116,8 @@ static bool reading_feed(struct reading *reading, struct bytes data)
         if (event == HTTP_END) {
             reading_on_end(reading, reading->message);
             reading->rest = data.len;
+            if (reading->closed)
+                return false;
         }
     }
     return true;
@@ -150,12 +155,12 @@ static void reading_run(struct reading *reading, struct bytes input)
         if (going && reading->message != NULL)
             reading->rest = (size_t)http_message_wire_bytes(reading->message);
     }
-    if (!going) {
+    if (!going && !reading->closed) {
         reading->fault = http_message_fault(reading->message);
         reading->fault_text = http_message_fault_text(reading->message);
         reading_note(reading, "fault %d: %s\n", reading->fault, reading->fault_text);
     } else {
-        if (reading->message == NULL)
+        if (reading->message == NULL && !reading->closed)
             reading->rest = 0;
         reading_note(reading, "rest %zu\n", reading->rest);
     }

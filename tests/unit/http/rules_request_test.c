@@ -23,7 +23,6 @@ static void test_what_real_clients_send_is_accepted(void **state)
         GOOD("chunked", POST "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"),
         GOOD("Chunked in capitals, with space around", POST "Transfer-Encoding: \tCHUNKED \r\n\r\n0\r\n\r\n"),
         GOOD("one empty CRLF first", "\r\n" GET "\r\n"),
-        GOOD("HTTP/1.0 with Host", "GET /x HTTP/1.0\r\n" H "\r\n"),
         GOOD("no space behind a colon", "GET / HTTP/1.1\r\nHost:a\r\n\r\n"),
         GOOD("an empty value", GET "X-Empty:\r\n\r\n"),
         GOOD("HTAB inside a value", GET "X-Tab: a\tb\r\n\r\n"),
@@ -60,6 +59,7 @@ static void test_two_framings_are_refused(void **state)
         BAD("an empty one", POST "Content-Length:\r\n\r\n"),
         BAD("an exponent", POST "Content-Length: 1e0\r\n\r\nx"),
         BAD("a fraction", POST "Content-Length: 1.0\r\n\r\nx"),
+        BAD("a tab behind", POST "Content-Length: 1\t\r\n\r\nx"),
         BAD("leading zeros", POST "Content-Length: 01\r\n\r\nx"),
         BAD("two zeros", POST "Content-Length: 00\r\n\r\n"),
         BAD("19 digits", POST "Content-Length: 1000000000000000000\r\n\r\n"),
@@ -91,10 +91,11 @@ static void test_a_transfer_encoding_other_than_chunked_is_refused(void **state)
         BAD("a parameter", POST "Transfer-Encoding: chunked;q=1\r\n\r\n0\r\n\r\n"),
         BAD("xchunked", POST "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"),
         BAD("chunkedx", POST "Transfer-Encoding: chunkedx\r\n\r\n0\r\n\r\n"),
+        BAD("a tab behind", POST "Transfer-Encoding: chunked\t\r\n\r\n0\r\n\r\n"),
         BAD("padded with VT", POST "Transfer-Encoding: \x0b" "chunked\r\n\r\n0\r\n\r\n"),
         BAD("padded with 0x85", POST "Transfer-Encoding: \x85" "chunked\r\n\r\n0\r\n\r\n"),
         BAD("padded with 0xa0", POST "Transfer-Encoding: chunked\xa0\r\n\r\n0\r\n\r\n"),
-        BAD("on HTTP/1.0", "POST /x HTTP/1.0\r\n" H "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        BAD_AS("on HTTP/1.0", "POST /x HTTP/1.0\r\n" H "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", HTTP_FAULT_VERSION),
         BAD("folded", POST "Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n"),
         BAD("space before the colon", POST "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n"),
         BAD_AS("gzip", POST "Transfer-Encoding: gzip\r\n\r\n", HTTP_FAULT_NOT_IMPLEMENTED),
@@ -131,6 +132,7 @@ static void test_methods_and_versions_outside_the_list_are_refused(void **state)
         BAD_AS("SOURCE", "SOURCE /x HTTP/1.1\r\n" H "\r\n", HTTP_FAULT_NOT_IMPLEMENTED),
         BAD_AS("HTTP/2.0 in text", "GET /x HTTP/2.0\r\n" H "\r\n", HTTP_FAULT_VERSION),
         BAD_AS("the HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", HTTP_FAULT_VERSION),
+        BAD_AS("HTTP/1.0", "GET /x HTTP/1.0\r\n" H "\r\n", HTTP_FAULT_VERSION),
         BAD_AS("HTTP/1.2", "GET /x HTTP/1.2\r\n" H "\r\n", HTTP_FAULT_VERSION),
         BAD_AS("HTTP/0.9 spelt out", "GET /x HTTP/0.9\r\n" H "\r\n", HTTP_FAULT_VERSION),
         BAD("HTTP/0.9", "GET /x\r\n\r\n"),
@@ -156,7 +158,6 @@ static void test_host_is_one_valid_name(void **state)
         GOOD("IPv6 without a port", "GET / HTTP/1.1\r\nHost: [fe80::1:2]\r\n\r\n"),
         GOOD("a name with an underscore", "GET / HTTP/1.1\r\nHost: my_weir\r\n\r\n"),
         BAD("none", "GET / HTTP/1.1\r\n\r\n"),
-        BAD("none in HTTP/1.0", "GET / HTTP/1.0\r\n\r\n"),
         BAD("two", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
         BAD("two equal", "GET / HTTP/1.1\r\nHost: a\r\nhost: a\r\n\r\n"),
         BAD("empty", "GET / HTTP/1.1\r\nHost:\r\n\r\n"),
@@ -282,8 +283,6 @@ static void test_expectations_other_than_100_continue_are_refused(void **state)
         BAD_AS("a list", POST "Expect: 100-continue, x\r\nContent-Length: 1\r\n\r\nx", HTTP_FAULT_EXPECTATION),
         BAD_AS("a parameter", POST "Expect: 100-continue;q=1\r\nContent-Length: 1\r\n\r\nx", HTTP_FAULT_EXPECTATION),
         BAD_AS("an empty one", POST "Expect:\r\nContent-Length: 1\r\n\r\nx", HTTP_FAULT_EXPECTATION),
-        BAD_AS("in HTTP/1.0", "POST /x HTTP/1.0\r\n" H "Expect: 100-continue\r\nContent-Length: 1\r\n\r\nx",
-               HTTP_FAULT_EXPECTATION),
     };
     REQUEST_ROWS(rows);
 }
@@ -371,7 +370,6 @@ static void test_the_client_keeps_the_connection_only_in_1_1_and_unless_it_says_
     assert_false(read_head(BYTES(GET "Connection: Close\t\r\n\r\n"))->keep_alive);
     assert_false(read_head(BYTES(GET "Connection: keep-alive, close\r\n\r\n"))->keep_alive);
     assert_false(read_head(BYTES(GET "Connection: keep-alive\r\nConnection: close\r\n\r\n"))->keep_alive);
-    assert_false(read_head(BYTES("GET / HTTP/1.0\r\n" H "Connection: keep-alive\r\n\r\n"))->keep_alive);
     read_head(BYTES_NONE);
 }
 

@@ -132,7 +132,7 @@ static void test_what_was_written_reads_back_and_writes_the_same_again(void **st
     (void)state;
     struct copy first, second;
     struct reading reading = {.kind = HTTP_REQUEST_MESSAGE, .limits = READING_LIMITS, .on_message = write_copy, .data = &first};
-    reading_run(&reading, BYTES("POST /a HTTP/1.0\r\nHost:  a:81\r\nX: b c\r\nContent-Length: 3\r\n\r\nabc"));
+    reading_run(&reading, BYTES("POST /a HTTP/1.1\r\nHost:  a:81\r\nX: b c\r\nContent-Length: 3\r\n\r\nabc"));
     reading_close(&reading);
     reading = (struct reading){.kind = HTTP_REQUEST_MESSAGE, .limits = READING_LIMITS, .on_message = write_copy, .data = &second};
     reading_run(&reading, http_write_bytes(&first.writer));
