@@ -24,7 +24,7 @@ sim          | quick | tests/sim/CMakeLists.txt    | ctest_run '^sim'
 metrics      | quick | tests/lint/promtool.py      | /usr/bin/python3 tests/lint/promtool.py --build build-dev
 e2e          | quick | tests/e2e/run.py            | /usr/bin/python3 tests/e2e/run.py --build build-dev
 fuzz         | full  | tests/fuzz/CMakeLists.txt   | fuzz_run
-differential | full  | tests/fuzz/differential.py  | /usr/bin/python3 tests/fuzz/differential.py --build build-dev
+differential | full  | tests/fuzz/differential.py  | differential_run
 quickstart   | full  | deploy/quickstart.sh        | quickstart_run
 END
 }
@@ -116,6 +116,13 @@ fuzz_run() {
     [ "$failed" -eq 0 ]
 }
 
+# What weir accepts, h11 and Node's parser frame in the same way.
+differential_run() {
+    frames=$(find "$build" -type f -name http_frames -perm -u+x | head -n 1)
+    [ -n "$frames" ] || { say "http_frames is missing in $build"; return 1; }
+    /usr/bin/python3 tests/fuzz/differential.py --frames "$frames" --cases "${DIFFERENTIAL_CASES:-20000}"
+}
+
 # On other ports than by hand, so that a running quickstart is not in the way.
 quickstart_run() {
     QUICKSTART_PORT=28443 QUICKSTART_MONITOR_PORT=29901 QUICKSTART_ACME_PORT=29911 QUICKSTART_STANDBY_PORT=29912 \
@@ -147,9 +154,9 @@ counts() {
         }' "$1"
 }
 
-# What a suite says of its size: 'simulated exchanges: 20000'.
+# What a suite says of its size, such as 'simulated exchanges: 20000'.
 boast() {
-    grep -E '^(simulated exchanges|requests compared|cases): ' "$1" | tail -n 2 | tr '\n' ' '
+    grep -E '^(simulated exchanges|differential|fuzzed): ' "$1" | tail -n 2 | tr '\n' ' '
 }
 
 # suite_run NAME FILE COMMAND
@@ -170,9 +177,12 @@ END
     total_bad=$((total_bad + bad))
     printf '%-13s %6d passed %4d failed %5ds  %s\n' "$1" "$ok" "$bad" "$(($(date +%s) - began))" "$(boast "$log")"
     if [ "$bad" -gt 0 ] || [ "$status" -ne 0 ]; then
-        say "--- the end of $log"
-        # What failed is told before the log of everything.
-        sed '/^Start testing: /,$d' "$log" | tail -n 60
+        say "--- of $log:"
+        # What failed is told before ctest's log of everything.
+        sed '/^Start testing: /,$d' "$log" > "$logs/told"
+        grep -nE 'FAIL|ERROR|[Ee]rror:|SUMMARY: |missing' "$logs/told" | head -n 40
+        say "..."
+        tail -n 20 "$logs/told"
         say "---"
     fi
 }
