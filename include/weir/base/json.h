@@ -28,7 +28,9 @@ struct json {
     size_t key_at;    /* `len` before the key */
 };
 
+/* Begins anew in the caller's buffer of `size` bytes. */
 void json_init(struct json *json, char *at, size_t size);
+/* What was written so far, borrowed from that buffer. */
 struct bytes json_bytes(const struct json *json);
 
 /* Inside an object give the key first; inside an array none. */
