@@ -225,12 +225,26 @@ static struct exchange *begin_exchange(struct client *client)
     return x;
 }
 
+/* Without a body the request is whole with its head: it is handed over at once. */
+static void feed_head(struct client *client, struct exchange *x)
+{
+    const struct http_head *head = http_message_head(x->message);
+    client->close_after = !head->keep_alive;
+    if (head->framing == HTTP_FRAMING_NONE) {
+        struct bytes nothing = BYTES_NONE;
+        struct bytes body;
+        CHECK(http_message_feed(x->message, &nothing, &body) == HTTP_END);
+        client_enter(client, CLIENT_BUSY);
+        x->request_whole = true;
+    }
+    exchange_on_head(x);
+}
+
 static void feed_event(struct client *client, struct exchange *x, enum http_event event, struct bytes body)
 {
     switch (event) {
     case HTTP_HEAD:
-        client->close_after = !http_message_head(x->message)->keep_alive;
-        exchange_on_head(x);
+        feed_head(client, x);
         break;
     case HTTP_BODY:
         exchange_on_body(x, body);

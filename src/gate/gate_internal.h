@@ -22,8 +22,9 @@
 #define GATE_SCRATCH_BYTES (RESPONSE_HEAD_BYTES_MAX + 16 * 1024)
 /* Pipelined bytes that may wait behind a running exchange, before reading pauses. */
 #define CLIENT_PENDING_BYTES_MAX (64 * 1024)
-/* After an error answer: how much of the rest is read and thrown away, and for how long (RFC 9112 9.6). */
-#define CLIENT_LINGER_BYTES_MAX (64 * 1024)
+/* After an error answer: how much of the rest is read and thrown away, and for how long (RFC 9112 9.6). A caller that is
+ * still sending its body must not lose the answer that says that nothing moved to the reset that unread bytes cause. */
+#define CLIENT_LINGER_BYTES_MAX (1024 * 1024)
 #define CLIENT_LINGER_US UINT64_C(2000000)
 /* Retry-After of answers that a moment's patience may mend. */
 #define RETRY_AFTER_S 1

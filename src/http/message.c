@@ -144,6 +144,20 @@ static struct verdict check_first_line(struct http_message *message, size_t from
     return (struct verdict){result.fault, result.text};
 }
 
+/* A CR that no LF follows could hide the end of a head for ever: refused as soon as it is seen. */
+static bool has_bare_cr(struct bytes gathered, size_t from)
+{
+    size_t at = from > 0 ? from - 1 : 0;
+    for (;;) {
+        size_t cr = bytes_find(bytes_skip(gathered, at), '\r');
+        if (cr == SIZE_MAX || at + cr + 1 >= gathered.len)
+            return false;
+        at += cr + 1;
+        if (gathered.at[at] != '\n')
+            return true;
+    }
+}
+
 /* The head has filled its limit and is not whole. */
 static struct verdict too_large(const struct http_message *message)
 {
@@ -173,6 +187,8 @@ static enum http_event gather_head(struct http_message *message, struct bytes *d
     struct verdict verdict = check_first_line(message, before);
     if (verdict_refuses(verdict))
         return on_fault(message, verdict);
+    if (has_bare_cr(gather_bytes(gather), before))
+        return on_fault(message, verdict_malformed("a CR without LF"));
     if (gather->len == len_max)
         return on_fault(message, too_large(message));
     return HTTP_MORE;
