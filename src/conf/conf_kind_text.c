@@ -88,11 +88,20 @@ static bool is_label(struct bytes label)
     return true;
 }
 
+static bool is_all_digits(struct bytes text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        if (!is_digit(text.at[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* RFC 1123, and underscores, which internal names have. A last label of digits alone would be an address. */
 static bool is_host_name(struct bytes text)
 {
     struct bytes label = BYTES_NONE;
-    uint64_t number;
 
     if (text.len == 0 || text.len > 253) {
         return false;
@@ -105,7 +114,7 @@ static bool is_host_name(struct bytes text)
             return false;
         }
         if (dot == SIZE_MAX) {
-            return !bytes_to_u64(label, &number) && !(label.len > 19 && is_digit(label.at[0]));
+            return !is_all_digits(label);
         }
         text = bytes_skip(text, dot + 1);
     }

@@ -251,6 +251,7 @@ static void test_an_endpoint_is_listed_once(void **state)
     (void)state;
     assert_says(WITH_PROCESSOR("    endpoints: ['10.0.0.1:1', '10.0.0.2:1', '10.0.0.1:1']\n"),
                 "weir.yaml:7:45: error: processors.acme has this endpoint twice\n");
+    assert_says(WITH_PROCESSOR("    endpoints: [a, b]\n"), "weir.yaml: 2 errors: not loaded\n");
 }
 
 static void test_a_processor_is_defined_once(void **state)

@@ -267,6 +267,7 @@ static void test_urls_are_split(void **state)
         {"http://[::1]:9001", "::1", "[::1]:9001", 9001, false},
         {"https://[::1]", "::1", "[::1]", 443, true},
         {"http://my_sandbox-1:1", "my_sandbox-1", "my_sandbox-1:1", 1, false},
+        {"https://3.pay.4z", "3.pay.4z", "3.pay.4z", 443, true},
     };
 
     (void)state;
@@ -300,6 +301,7 @@ static void test_urls_that_are_more_or_less_than_scheme_host_and_port_are_refuse
         {"https://-a", "has no valid host and port"},
         {"https://a b", "has no valid host and port"},
         {"https://10.0.0.300", "has no valid host and port"},
+        {"https://a.99999999999999999999999", "has no valid host and port"},
         {"https://::1", "has no valid host and port"},
         {"https://[::1", "has no valid host and port"},
         {"https://[a]", "has no valid host and port"},
@@ -445,6 +447,7 @@ static void test_matches_that_no_request_has_are_refused(void **state)
         {"host: https://pay.example.com", "for routes.r.match.host "},
         {"host: 10.0.0.300", "is not a host"},
         {"method: post", "'post' for routes.r.match.method is not upper case"},
+        {"method: POSz", "'POSz' for routes.r.match.method is not upper case"},
         {"method: 'P OST'", "'P OST' for routes.r.match.method is not a method"},
         {"path: v1", "'v1' for routes.r.match.path is not a path"},
         {"path: '*'", "'*' for routes.r.match.path is not a path"},

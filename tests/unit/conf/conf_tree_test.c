@@ -117,6 +117,8 @@ static void test_bytes_that_are_not_utf8_are_refused_before_the_parser(void **st
         assert_says(broken[i], "weir.yaml: 1 error: not loaded\n");
     }
     assert_does_not_say("version: 1 # \xc3\xa4 \xe2\x82\xac \xf0\x9f\x98\x80\n", "error");
+    assert_does_not_say("version: 1 # \xc2\x80 \xdf\xbf \xe0\xa0\x80 \xed\x9f\xbf \xef\xbf\xbd \xf0\x90\x80\x80 \xf4\x8f\xbf\xbf\n",
+                        "error");
 }
 
 static void test_control_characters_are_refused(void **state)
@@ -132,7 +134,7 @@ static void test_control_characters_are_refused(void **state)
     assert_says("version: 1 # \x1b[31m\n", "weir.yaml:1:14: error: control character 0x1b\n    1 | version: 1 # ?[31m\n");
 }
 
-static void test_a_byte_order_mark_and_crlf_change_nothing(void **state)
+static void test_a_byte_order_mark_and_other_line_ends_change_nothing(void **state)
 {
     (void)state;
     assert_shown("\xef\xbb\xbfversion: 1\r\nverison: 1\r\n" LISTENER ROUTE PROCESSOR,
@@ -141,6 +143,8 @@ static void test_a_byte_order_mark_and_crlf_change_nothing(void **state)
                  "      | ^~~~~~~ did you mean 'version'?\n"
                  "      = allowed here: version, listeners, processors, routes, memory, monitor, admin, logging, shutdown\n"
                  "weir.yaml: 1 error: not loaded\n");
+    assert_says("version: 1\rverison: 1\r", "weir.yaml:2:1: error: unknown key 'verison' at the top level\n"
+                                             "    2 | verison: 1\n");
 }
 
 static void test_a_file_over_one_mebibyte_is_refused(void **state)
@@ -191,7 +195,7 @@ int main(void)
         cmocka_unit_test(test_too_many_entries_end_with_a_finding),
         cmocka_unit_test(test_bytes_that_are_not_utf8_are_refused_before_the_parser),
         cmocka_unit_test(test_control_characters_are_refused),
-        cmocka_unit_test(test_a_byte_order_mark_and_crlf_change_nothing),
+        cmocka_unit_test(test_a_byte_order_mark_and_other_line_ends_change_nothing),
         cmocka_unit_test(test_a_file_over_one_mebibyte_is_refused),
         cmocka_unit_test(test_columns_count_characters_not_bytes),
         cmocka_unit_test(test_json_and_flow_style_are_yaml_too),
