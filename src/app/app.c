@@ -299,7 +299,7 @@ static struct conf *load(struct app *app, struct generation_tls *tls, FILE *err)
 {
     struct conf_findings *findings = conf_findings_open();
     struct conf *conf = findings != NULL ? conf_load(app->path, findings) : NULL;
-    if (conf != NULL && !generation_tls_open(tls, conf, app->tickets, findings)) {
+    if (conf != NULL && !generation_tls_open(tls, conf, app->tickets, GENERATION_FILES_NEEDED, findings)) {
         conf_free(conf);
         conf = NULL;
     }

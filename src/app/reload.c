@@ -23,7 +23,8 @@ static void on_run(struct work *work)
     }
     reload->conf = conf_load(reload->app->path, reload->findings);
     if (reload->conf != NULL &&
-        !generation_tls_open(&reload->tls, reload->conf, reload->app->tickets, reload->findings)) {
+        !generation_tls_open(&reload->tls, reload->conf, reload->app->tickets, GENERATION_FILES_NEEDED,
+                             reload->findings)) {
         conf_free(reload->conf);
         reload->conf = NULL;
     }

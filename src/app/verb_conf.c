@@ -20,11 +20,11 @@ static int out_of_memory(const struct verb_args *args)
     return APP_EXIT_FINDINGS;
 }
 
-/* TLS files too: what a start would refuse, check refuses. */
+/* TLS files too: what a start would refuse, check refuses, but for files that are not on this machine. */
 static void check_files(const struct conf *conf, struct conf_findings *findings)
 {
     struct generation_tls tls = {0};
-    if (generation_tls_open(&tls, conf, NULL, findings)) {
+    if (generation_tls_open(&tls, conf, NULL, GENERATION_FILES_IF_THERE, findings)) {
         generation_tls_close(&tls, conf);
     }
 }

@@ -366,7 +366,7 @@ static void on_open(void *owner, enum err err)
         char peer[ADDR_TEXT_BYTES];
         stats_add(gate->options.stats, client->face.listener->stat_handshakes_failed, 1);
         log_event(gate->options.log, LOG_DEBUG, "handshake_failed", "closing a connection without TLS",
-                  LOG_T("listener", client->face.listener->name), LOG_T("why", stream_why(client->face.stream)),
+                  LOG_T("listener", client->face.listener->conf->name), LOG_T("why", stream_why(client->face.stream)),
                   LOG_T("client", addr_format_host(client->face.peer, peer)));
         client_close(client, false);
         return;

@@ -40,12 +40,11 @@ struct generation *gate_generation(const struct gate *gate)
 
 /* ---- taking a generation into use ---- */
 
-/* The open listener that already serves listener `index`; NULL: a new one is needed. */
+/* The open listener at this address, whatever its name was; NULL: a new one is needed. */
 static struct listener *find_listener(struct gate *gate, const struct conf_listener *conf)
 {
     list_each (listener, after, &gate->listeners, struct listener, in_listeners) {
-        if (!listener->closing && strcmp(listener->name, conf->name) == 0 &&
-            addr_listen_equal(&listener->conf->address, &conf->address)) {
+        if (!listener->closing && addr_listen_equal(&listener->conf->address, &conf->address)) {
             return listener;
         }
     }
@@ -71,8 +70,7 @@ static bool open_new_listeners(struct gate *gate, struct generation *generation,
 static int index_of(const struct conf *conf, const struct listener *listener)
 {
     for (int i = 0; i < conf->listener_count; i++) {
-        if (strcmp(conf->listeners[i].name, listener->name) == 0 &&
-            addr_listen_equal(&conf->listeners[i].address, &listener->conf->address)) {
+        if (addr_listen_equal(&conf->listeners[i].address, &listener->conf->address)) {
             return i;
         }
     }

@@ -73,7 +73,6 @@ stats_id generation_requests_series(struct generation *generation, struct route_
 struct listener {
     struct gate *gate;              /* borrowed: the owner */
     struct list in_listeners;
-    char *name;                     /* owned */
     struct acceptor *acceptor;      /* NULL: no longer listening */
     struct generation *generation;  /* held: the newest that has this listener */
     const struct conf_listener *conf; /* in that generation */
@@ -88,7 +87,7 @@ struct listener {
 
 WEIR_MUSTCHECK struct listener *listener_open(struct gate *gate, struct generation *generation, int index, char *why,
                                               size_t size);
-/* Goes over to a newer generation. */
+/* Goes over to a newer generation, where it may have another name. */
 void listener_renew(struct listener *listener, struct generation *generation, int index);
 /* Stops accepting; goes when its last client has. */
 void listener_close(struct listener *listener);

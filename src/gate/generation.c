@@ -5,8 +5,10 @@
  */
 #include "gate_internal.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "weir/base/clock.h"
 
@@ -94,6 +96,53 @@ static void warn_of_dates(struct conf_findings *findings, const struct conf *con
     }
 }
 
+/* A warning for a file that is not on this machine. */
+static bool is_missing(struct conf_findings *findings, const struct conf *conf, const char *key, const char *path)
+{
+    char message[400];
+    if (path == NULL || access(path, F_OK) == 0 || errno != ENOENT) {
+        return false;
+    }
+    (void)snprintf(message, sizeof message, "%s is not on this machine: it cannot be checked here, and a start needs it",
+                   path);
+    add_finding(findings, conf, key, false, message);
+    return true;
+}
+
+static bool server_files_missing(const struct conf *conf, int index, struct conf_findings *findings)
+{
+    const struct conf_listener_tls *tls = &conf->listeners[index].tls;
+    bool missing = false;
+    char key[96];
+    for (int i = 0; i < tls->certificate_count; i++) {
+        (void)snprintf(key, sizeof key, "listeners[%d].tls.certificates[%d].cert", index, i);
+        missing |= is_missing(findings, conf, key, tls->certificates[i].cert);
+        (void)snprintf(key, sizeof key, "listeners[%d].tls.certificates[%d].key", index, i);
+        missing |= is_missing(findings, conf, key, tls->certificates[i].key);
+    }
+    (void)snprintf(key, sizeof key, "listeners[%d].tls.client_ca", index);
+    missing |= is_missing(findings, conf, key, tls->client_ca);
+    (void)snprintf(key, sizeof key, "listeners[%d].tls.client_crl", index);
+    missing |= is_missing(findings, conf, key, tls->client_crl);
+    return missing;
+}
+
+static bool client_files_missing(const struct conf *conf, int index, struct conf_findings *findings)
+{
+    const struct conf_processor *processor = &conf->processors[index];
+    const struct {
+        const char *name;
+        const char *path;
+    } files[] = {{"ca", processor->tls_ca}, {"cert", processor->tls_cert}, {"key", processor->tls_key}};
+    bool missing = false;
+    for (size_t i = 0; i < ARRAY_COUNT(files); i++) {
+        char key[200];
+        (void)snprintf(key, sizeof key, "processors.%s.tls.%s", processor->name, files[i].name);
+        missing |= is_missing(findings, conf, key, files[i].path);
+    }
+    return missing;
+}
+
 static bool open_server(struct generation_tls *tls, const struct conf *conf, int index, struct tls_tickets *tickets,
                         struct conf_findings *findings)
 {
@@ -149,17 +198,22 @@ static bool open_client(struct generation_tls *tls, const struct conf *conf, int
 }
 
 bool generation_tls_open(struct generation_tls *tls, const struct conf *conf, struct tls_tickets *tickets,
-                         struct conf_findings *findings)
+                         enum generation_files files, struct conf_findings *findings)
 {
+    bool may_miss = files == GENERATION_FILES_IF_THERE;
     int errors_before = conf_findings_errors(findings);
     tls->servers = calloc((size_t)conf->listener_count + 1, sizeof(struct tls_server *));
     tls->clients = calloc((size_t)conf->processor_count + 1, sizeof(struct tls_client *));
     bool whole = tls->servers != NULL && tls->clients != NULL;
     for (int i = 0; whole && i < conf->listener_count; i++) {
-        (void)(!conf->listeners[i].tls.present || open_server(tls, conf, i, tickets, findings)); /* all are reported */
+        if (conf->listeners[i].tls.present && !(may_miss && server_files_missing(conf, i, findings))) {
+            (void)open_server(tls, conf, i, tickets, findings); /* all are reported, and counted below */
+        }
     }
     for (int i = 0; whole && i < conf->processor_count; i++) {
-        (void)(!conf->processors[i].tls || open_client(tls, conf, i, findings));
+        if (conf->processors[i].tls && !(may_miss && client_files_missing(conf, i, findings))) {
+            (void)open_client(tls, conf, i, findings);
+        }
     }
     if (!whole || conf_findings_errors(findings) > errors_before) {
         generation_tls_close(tls, conf);

@@ -1,7 +1,7 @@
 /*
  * One listening address: accepts, refuses what is over a limit before anything
  * is spent on it, and keeps the newest generation's settings for its clients.
- * Survives reloads by name and address.
+ * Survives reloads by its address.
  */
 #include "gate_internal.h"
 
@@ -98,7 +98,7 @@ static void pause_when_full(struct listener *listener)
         listener->paused = true;
         acceptor_pause(listener->acceptor);
         log_event(listener->gate->options.log, LOG_WARN, "listener_full", "no more connections are accepted for now",
-                  LOG_T("listener", listener->name), LOG_N("connections", listener->clients_count));
+                  LOG_T("listener", listener->conf->name), LOG_N("connections", listener->clients_count));
     }
 }
 
@@ -138,7 +138,7 @@ static void find_series(struct listener *listener)
 {
     static const char *const versions[] = {"1.2", "1.3"};
     struct stats *stats = listener->gate->options.stats;
-    const char *name = listener->name;
+    const char *name = listener->conf->name;
     listener->stat_accepted = stats_series(stats, &family_accepted, name);
     listener->stat_refused_address = stats_series(stats, &family_refused, name);
     listener->stat_clients = stats_series(stats, &family_clients, name);
@@ -164,7 +164,7 @@ static struct gate_inherited *find_inherited(const struct gate *gate, const char
 static bool open_acceptor(struct listener *listener, char *why, size_t size)
 {
     struct gate *gate = listener->gate;
-    struct gate_inherited *inherited = find_inherited(gate, listener->name);
+    struct gate_inherited *inherited = find_inherited(gate, listener->conf->name);
     struct addr_listen at = listener->conf->address;
     enum err err = ERR_OK;
     char words[200];
@@ -174,7 +174,7 @@ static bool open_acceptor(struct listener *listener, char *why, size_t size)
     listener->acceptor =
         acceptor_open(gate->options.loop, &at, LISTEN_BACKLOG, on_accepted, listener, &err, words, sizeof words);
     if (listener->acceptor == NULL) {
-        (void)snprintf(why, size, "listener '%s' cannot listen on %s: %s", listener->name, listener->conf->address_text,
+        (void)snprintf(why, size, "listener '%s' cannot listen on %s: %s", listener->conf->name, listener->conf->address_text,
                        words);
         return false;
     }
@@ -189,16 +189,19 @@ static void listener_free(struct listener *listener)
     if (listener->generation != NULL) {
         generation_release(listener->generation);
     }
-    free(listener->name);
     free(listener);
 }
 
 void listener_renew(struct listener *listener, struct generation *generation, int index)
 {
     struct generation *old = listener->generation;
+    bool renamed = old == NULL || strcmp(listener->conf->name, generation->conf->listeners[index].name) != 0;
     listener->generation = generation_hold(generation);
     listener->conf = &generation->conf->listeners[index];
     listener->tls = generation->tls.servers[index];
+    if (renamed) {
+        find_series(listener);
+    }
     if (old != NULL) {
         generation_release(old);
     }
@@ -207,15 +210,11 @@ void listener_renew(struct listener *listener, struct generation *generation, in
 struct listener *listener_open(struct gate *gate, struct generation *generation, int index, char *why, size_t size)
 {
     struct listener *listener = calloc(1, sizeof *listener);
-    char *name = strdup(generation->conf->listeners[index].name);
-    if (listener == NULL || name == NULL) {
-        free(listener);
-        free(name);
+    if (listener == NULL) {
         (void)snprintf(why, size, "out of memory");
         return NULL;
     }
     listener->gate = gate;
-    listener->name = name;
     list_init(&listener->in_listeners);
     deferred_init(&listener->burial, on_burial);
     listener_renew(listener, generation, index);
@@ -223,7 +222,6 @@ struct listener *listener_open(struct gate *gate, struct generation *generation,
         listener_free(listener);
         return NULL;
     }
-    find_series(listener);
     list_push_back(&gate->listeners, &listener->in_listeners);
     return listener;
 }

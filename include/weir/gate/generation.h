@@ -28,12 +28,18 @@ struct generation_tls {
     struct tls_client **clients; /* one per processor */
 };
 
+/* Whether files that do not exist are errors. A check is often run where the keys are not. */
+enum generation_files { GENERATION_FILES_NEEDED, GENERATION_FILES_IF_THERE };
+
 /*
  * Reads certificates, keys and CAs. Problems become findings with the position
  * of their key; false when there was an error (and nothing is left behind).
+ * With GENERATION_FILES_IF_THERE a missing file is a warning and its context
+ * stays NULL: good for a check, not for use.
  */
 WEIR_MUSTCHECK bool generation_tls_open(struct generation_tls *tls, const struct conf *conf,
-                                        struct tls_tickets *tickets, struct conf_findings *findings);
+                                        struct tls_tickets *tickets, enum generation_files files,
+                                        struct conf_findings *findings);
 void generation_tls_close(struct generation_tls *tls, const struct conf *conf);
 
 struct generation;

@@ -1,6 +1,8 @@
 /* The table of reasons: every row is whole, and the retry hint keeps its promises to keyed requests. */
 #include "base/unit.h"
 
+#include <stdio.h>
+
 #include "weir/policy/reason.h"
 
 static const struct reason_asker unkeyed = {0};
@@ -88,6 +90,24 @@ static void test_what_was_not_sent_may_be_retried(void **state)
     assert_int_equal(reason_retry(REASON_BAD_REQUEST, &keyed_truth), RETRY_NO);
 }
 
+static void test_the_committed_page_is_the_generated_one(void **state)
+{
+    char *page = reason_reference_markdown();
+    FILE *file = fopen("docs/reasons.md", "r");
+    char *committed = calloc(1, 1 << 18);
+
+    (void)state;
+    assert_non_null(page);
+    assert_non_null(file);
+    assert_non_null(committed);
+    size_t len = fread(committed, 1, (1 << 18) - 1, file);
+    assert_true(len > 0);
+    assert_string_equal(committed, page); /* else: run weir-docgen */
+    fclose(file);
+    free(committed);
+    free(page);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -97,6 +117,7 @@ int main(void)
         cmocka_unit_test(test_a_keyed_request_is_never_told_that_any_retry_is_safe),
         cmocka_unit_test(test_an_unknown_outcome_is_retried_only_where_the_truth_can_be_found),
         cmocka_unit_test(test_what_was_not_sent_may_be_retried),
+        cmocka_unit_test(test_the_committed_page_is_the_generated_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
