@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import select
 import subprocess
 import time
 
@@ -14,6 +15,7 @@ import proxies
 
 WARM_S = 0.4
 HANDSHAKE_S = 0.002  # more than one takes, with client and proxy at work on the others' requests
+IDLE_READY_S = 60
 REQUEST_PATH = "/v1/payments"
 UNITS_US = {"us": 1.0, "ms": 1e3, "s": 1e6, "m": 60e6}
 
@@ -50,11 +52,12 @@ def cpu_ns(pid):
 
 
 def memory_kib(pid):
-    """Proportional set size of a process and its children."""
+    """Memory of a process and its children: all but what is mapped from files, which other programs share.
+    Pages that a parent and its child share count once."""
     total = 0
     for member in process_tree(pid):
         with open("/proc/%d/smaps_rollup" % member, encoding="ascii") as file:
-            total += int(re.search(r"^Pss:\s+(\d+) kB", file.read(), re.M).group(1))
+            total += sum(int(size) for size in re.findall(r"^Pss_(?:Anon|Shmem):\s+(\d+) kB", file.read(), re.M))
     return total
 
 
@@ -146,7 +149,8 @@ def idle_open(setup, port, count, kind, core):
     """Starts idle clients and waits until all of them have had their answer."""
     client = proxies.process_start([os.path.join(setup.tools, "bench_idle"), str(port), str(count), kind], core,
                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    said = client.stdout.readline().decode("utf-8", "replace").strip()
+    readable = select.select([client.stdout], [], [], IDLE_READY_S)[0]
+    said = client.stdout.readline().decode("utf-8", "replace").strip() if readable else "not ready in time"
     if said != "ready %d" % count:
         proxies.process_stop(client)
         raise MeasureError("idle clients: %s" % said)

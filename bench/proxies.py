@@ -140,6 +140,7 @@ class Proxy:
         self.folder = os.path.join(setup.folder, self.name)
         self.access_log = os.path.join(self.folder, "access.log")
         self.output = os.path.join(self.folder, "output.log")
+        self.events_log = os.path.join(self.folder, "events.log")
         self.process = None
         self.port = self.tls_port = None
         self.cipher = None
@@ -185,10 +186,18 @@ class Proxy:
             except OSError as error:
                 said = str(error)
             if self.process.poll() is not None or time.monotonic() > deadline:
-                with open(self.output, encoding="utf-8", errors="replace") as file:
-                    printed = file.read().strip()
-                raise StartError("%s does not answer on port %d (%s)\n%s" % (self.name, port, said, printed[-2000:]))
+                raise StartError("%s does not answer on port %d (%s; exit status %s)\n%s" %
+                                 (self.name, port, said, self.process.poll(), self.words_last()))
             time.sleep(0.05)
+
+    def words_last(self):
+        """The end of what it printed or wrote into its own log of events."""
+        printed = ""
+        for path in (self.output, self.events_log):
+            if os.path.exists(path):
+                with open(path, encoding="utf-8", errors="replace") as file:
+                    printed += file.read()[-2000:]
+        return printed.strip()
 
     def stop(self):
         if self.process:
@@ -248,7 +257,7 @@ class Nginx(Proxy):
         words["USER"] = "user root;" if os.geteuid() == 0 else ""
         target = os.path.join(self.folder, "nginx.conf")
         template_fill("nginx.conf", words, target)
-        return ["nginx", "-e", os.path.join(self.folder, "nginx.error.log"), "-p", self.folder, "-c", target]
+        return ["nginx", "-e", self.events_log, "-p", self.folder, "-c", target]
 
 
 class Haproxy(Proxy):
