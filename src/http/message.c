@@ -144,18 +144,36 @@ static struct verdict check_first_line(struct http_message *message, size_t from
     return (struct verdict){result.fault, result.text};
 }
 
-/* A CR that no LF follows could hide the end of a head for ever: refused as soon as it is seen. */
-static bool has_bare_cr(struct bytes gathered, size_t from)
+/* Offset of the first CR behind which something other than LF stands, or SIZE_MAX; begins near `from`. */
+static size_t find_bare_cr(struct bytes gathered, size_t from)
 {
-    size_t at = from > 0 ? from - 1 : 0;
-    for (;;) {
-        size_t cr = bytes_find(bytes_skip(gathered, at), '\r');
-        if (cr == SIZE_MAX || at + cr + 1 >= gathered.len)
-            return false;
-        at += cr + 1;
-        if (gathered.at[at] != '\n')
-            return true;
+    for (size_t at = from > 0 ? from - 1 : 0; at + 1 < gathered.len; at++) {
+        const char *cr = memchr(gathered.at + at, '\r', gathered.len - 1 - at);
+        if (cr == NULL)
+            break;
+        at = (size_t)(cr - gathered.at);
+        if (cr[1] != '\n')
+            return at;
     }
+    return SIZE_MAX;
+}
+
+/*
+ * A CR without LF could hide the end of a head for ever, so it is refused when it is seen: for what stands first in
+ * the bytes up to it, which is what the check of the whole head would find.
+ */
+static struct verdict check_bare_cr(const struct http_message *message, size_t from)
+{
+    struct bytes gathered = gather_bytes(&message->gather);
+    size_t cr = find_bare_cr(gathered, from);
+    if (cr == SIZE_MAX)
+        return VERDICT_OK;
+    if (!message->line_passed)
+        return verdict_malformed("CR without LF");
+    struct bytes fields = bytes_skip(bytes_take(gathered, cr + 2), bytes_find(gathered, '\n') + 1);
+    struct scan_result result = scan_fields(fields, message->kind == HTTP_REQUEST_MESSAGE);
+    CHECK(result.fault != HTTP_FAULT_NONE);
+    return (struct verdict){result.fault, result.text};
 }
 
 /* The head has filled its limit and is not whole. */
@@ -187,8 +205,9 @@ static enum http_event gather_head(struct http_message *message, struct bytes *d
     struct verdict verdict = check_first_line(message, before);
     if (verdict_refuses(verdict))
         return on_fault(message, verdict);
-    if (has_bare_cr(gather_bytes(gather), before))
-        return on_fault(message, verdict_malformed("a CR without LF"));
+    verdict = check_bare_cr(message, before);
+    if (verdict_refuses(verdict))
+        return on_fault(message, verdict);
     if (gather->len == len_max)
         return on_fault(message, too_large(message));
     return HTTP_MORE;

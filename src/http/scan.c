@@ -74,6 +74,15 @@ static const char *line_fault(const char *at)
     return stray_text(at[0]);
 }
 
+/* A first line ends in CR LF and holds no other CR. Looked at first, so that a lone CR is refused before its LF comes. */
+static const char *first_line_fault(struct bytes line)
+{
+    size_t cr = bytes_find(line, '\r');
+    if (cr == SIZE_MAX)
+        return stray_text('\n');
+    return cr + 2 == line.len ? NULL : stray_text('\r');
+}
+
 static enum http_fault method_fault(struct bytes method)
 {
     switch (method.len) {
@@ -111,9 +120,7 @@ static enum http_fault method_fault(struct bytes method)
 static struct scan_result check_version(const char *at, const char *end)
 {
     size_t len = (size_t)(end - at);
-    if (end[-2] != '\r')
-        return malformed("a line ends in LF without CR");
-    if (len == 10 && memcmp(at, "HTTP/1.", 7) == 0 && at[7] == '1' && at[8] == '\r')
+    if (len == 10 && memcmp(at, "HTTP/1.1\r\n", 10) == 0)
         return accept_fields(0);
     if (len >= 10 && memcmp(at, "HTTP/", 5) == 0 && chars_is(at[5], CHARS_DIGIT) && at[6] == '.' &&
         chars_is(at[7], CHARS_DIGIT)) {
@@ -139,6 +146,9 @@ static const char *target_fault_text(char byte)
 
 struct scan_result scan_request_line(struct bytes line, uint32_t target_bytes_max)
 {
+    const char *text = first_line_fault(line);
+    if (text != NULL)
+        return malformed(text);
     const char *end = line.at + line.len;
     const char *target = skip(line.at, CHARS_TOKEN);
     struct bytes method = bytes_of(line.at, (size_t)(target - line.at));
@@ -166,6 +176,9 @@ struct scan_result scan_request_line(struct bytes line, uint32_t target_bytes_ma
 struct scan_result scan_status_line(struct bytes line)
 {
     const char *at = line.at;
+    const char *text = first_line_fault(line);
+    if (text != NULL)
+        return malformed(text);
     if (line.len < sizeof("HTTP/1.1 200\r\n") - 1)
         return malformed("not a status line");
     if (memcmp(at, "HTTP/1.", 7) != 0 || (at[7] != '1' && at[7] != '0') || at[8] != ' ')
@@ -177,7 +190,7 @@ struct scan_result scan_status_line(struct bytes line)
         return malformed("the status has more than three digits");
     if (*at == ' ')
         at = skip(at, CHARS_TEXT | CHARS_OBSOLETE);
-    const char *text = line_fault(at);
+    text = line_fault(at);
     if (text != NULL)
         return malformed(text);
     return accept_fields(0);

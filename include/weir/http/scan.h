@@ -2,7 +2,7 @@
  * weir's own check of a head's bytes, in front of llhttp: every CR is followed
  * by LF and every LF preceded by CR; no NUL, control or DEL; no line begins
  * with white space; names are tokens followed at once by a colon; request line
- * is token SP target SP HTTP/1.x. What it closes is listed in SECURITY.md.
+ * is token SP target SP HTTP/1.1. What it closes is listed in SECURITY.md.
  */
 #ifndef WEIR_HTTP_SCAN_H
 #define WEIR_HTTP_SCAN_H
@@ -26,7 +26,10 @@ struct scan_result scan_response_head(struct bytes head);
 /* The first line alone, up to and with its LF: refuses early what no later byte can mend. */
 struct scan_result scan_request_line(struct bytes line, uint32_t target_bytes_max);
 struct scan_result scan_status_line(struct bytes line);
-/* Field lines and the empty line behind them, as in a trailer section. `request` as in scan_request_head. */
+/*
+ * Field lines and the empty line behind them, as in a trailer section; `request` as in scan_request_head. Instead of the
+ * empty line a CR and one byte other than LF may end them: that is refused, unless something before it is.
+ */
 struct scan_result scan_fields(struct bytes fields, bool request);
 
 #endif

@@ -29,6 +29,8 @@ static void test_chunk_sizes_with_two_readings_are_refused(void **state)
     (void)state;
     static const struct row rows[] = {
         BAD("empty", CHUNKED "\r\nx\r\n0\r\n\r\n"),
+        BAD("empty for the last", CHUNKED "\r\n\r\n"),
+        BAD("an extension without a size", CHUNKED ";a\r\n\r\n"),
         BAD("a sign", CHUNKED "+1\r\nx\r\n0\r\n\r\n"),
         BAD("a minus", CHUNKED "-1\r\nx\r\n0\r\n\r\n"),
         BAD("0x", CHUNKED "0x1\r\nx\r\n0\r\n\r\n"),

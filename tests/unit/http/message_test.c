@@ -115,6 +115,37 @@ static void test_a_request_line_is_refused_before_its_head_is_whole(void **state
     close_fixture(fixture);
 }
 
+static void test_a_lone_cr_is_refused_before_the_head_is_whole(void **state)
+{
+    (void)state;
+    static const char *const starts[] = {
+        "GET /\rx", "GET / HTTP/1.1\rX", POST "X: a\rb", POST "\rX", POST "X\rY", POST "X: a\r\r",
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(starts); i++) {
+        struct fixture *fixture = open_request();
+        assert_int_equal(feed_text(fixture, starts[i]), HTTP_FAULTED);
+        assert_string_equal(http_message_fault_text(fixture->message), "CR without LF");
+        close_fixture(fixture);
+    }
+}
+
+static void test_a_lone_cr_does_not_hide_an_earlier_fault(void **state)
+{
+    (void)state;
+    char text[1024];
+    size_t len = (size_t)snprintf(text, sizeof(text), POST);
+    for (int i = 0; i < HTTP_FIELDS_MAX; i++)
+        len += (size_t)snprintf(text + len, sizeof(text) - len, "X:\r\n");
+    len += (size_t)snprintf(text + len, sizeof(text) - len, "X: a\rb\r\n\r\n");
+    struct row row = {"101 fields, then a CR", bytes_of(text, len), HTTP_FAULT_HEAD_TOO_LARGE, 0};
+    assert_true(row_holds(&row, HTTP_REQUEST_MESSAGE, false));
+    static const struct row rows[] = {
+        BAD("an underscore first", POST "X_Y: a\r\nZ: a\rb\r\n\r\n"),
+        BAD_AS("another version first", "GET / HTTP/2.0\r\nZ: a\rb\r\n\r\n", HTTP_FAULT_VERSION),
+    };
+    REQUEST_ROWS(rows);
+}
+
 static void test_a_fault_is_final(void **state)
 {
     (void)state;
@@ -320,6 +351,8 @@ int main(void)
         cmocka_unit_test(test_more_than_one_empty_line_before_a_request_is_refused),
         cmocka_unit_test(test_only_a_byte_of_a_request_begins_it),
         cmocka_unit_test(test_a_request_line_is_refused_before_its_head_is_whole),
+        cmocka_unit_test(test_a_lone_cr_is_refused_before_the_head_is_whole),
+        cmocka_unit_test(test_a_lone_cr_does_not_hide_an_earlier_fault),
         cmocka_unit_test(test_a_fault_is_final),
         cmocka_unit_test(test_a_head_may_be_as_large_as_its_limit_and_no_larger),
         cmocka_unit_test(test_an_answers_head_is_limited_as_well),

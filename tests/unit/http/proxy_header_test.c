@@ -86,6 +86,7 @@ static const struct bad bads[] = {
     {"a bad destination", BYTES("PROXY TCP4 1.2.3.4 x 1 2\r\n")},
     {"a bad destination port", BYTES("PROXY TCP4 1.2.3.4 1.2.3.4 1 x\r\n")},
     {"LF without CR", BYTES("PROXY TCP4 1.2.3.4 1.2.3.4 1 2\n")},
+    {"LF without CR behind UNKNOWN", BYTES("PROXY UNKNOWN \n")},
     {"NUL", BYTES("PROXY TCP4 1.2.3.4 1.2.3.4\0 1 2\r\n")},
     {"108 bytes", BYTES("PROXY UNKNOWN aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n")},
     {"107 bytes without an end", BYTES("PROXY UNKNOWN aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")},

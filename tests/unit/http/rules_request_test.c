@@ -172,6 +172,7 @@ static void test_host_is_one_valid_name(void **state)
         BAD("an open bracket", "GET / HTTP/1.1\r\nHost: [::1\r\n\r\n"),
         BAD("no address in brackets", "GET / HTTP/1.1\r\nHost: [a]\r\n\r\n"),
         BAD("text behind brackets", "GET / HTTP/1.1\r\nHost: [::1]a\r\n\r\n"),
+        BAD("text and a number behind brackets", "GET / HTTP/1.1\r\nHost: [::1]x80\r\n\r\n"),
         BAD("two dots", "GET / HTTP/1.1\r\nHost: a..b\r\n\r\n"),
         BAD("a leading dot", "GET / HTTP/1.1\r\nHost: .a\r\n\r\n"),
         BAD("a percent sign", "GET / HTTP/1.1\r\nHost: a%2eb\r\n\r\n"),
@@ -361,7 +362,7 @@ static void test_a_length_of_zero_on_a_get_is_dropped(void **state)
     read_head(BYTES_NONE);
 }
 
-static void test_the_client_keeps_the_connection_only_in_1_1_and_unless_it_says_close(void **state)
+static void test_the_client_keeps_the_connection_unless_it_says_close(void **state)
 {
     (void)state;
     assert_true(read_head(BYTES(GET "\r\n"))->keep_alive);
@@ -402,7 +403,7 @@ int main(void)
         cmocka_unit_test(test_hop_by_hop_and_nominated_fields_do_not_go_on),
         cmocka_unit_test(test_conditions_and_ranges_do_not_go_on_with_a_post),
         cmocka_unit_test(test_a_length_of_zero_on_a_get_is_dropped),
-        cmocka_unit_test(test_the_client_keeps_the_connection_only_in_1_1_and_unless_it_says_close),
+        cmocka_unit_test(test_the_client_keeps_the_connection_unless_it_says_close),
         cmocka_unit_test(test_an_expectation_counts_only_before_a_body_and_never_goes_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

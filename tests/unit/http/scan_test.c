@@ -82,6 +82,26 @@ static void test_every_byte_in_a_target_is_one_that_need_not_be_encoded(void **s
     }
 }
 
+static void test_only_a_single_space_parts_the_words_of_a_first_line(void **state)
+{
+    (void)state;
+    for (int byte = 0; byte < 256; byte++) {
+        char line[] = "GET / HTTP/1.1\r\n";
+        struct bytes bytes = bytes_of(line, sizeof(line) - 1);
+        line[3] = (char)byte;
+        assert_int_equal(scan_request_line(bytes, 9).fault == HTTP_FAULT_NONE, byte == ' ');
+        line[3] = ' ';
+        line[5] = (char)byte;
+        assert_int_equal(scan_request_line(bytes, 99).fault == HTTP_FAULT_NONE, byte == ' ');
+        char status[] = "HTTP/1.1 200 OK\r\n";
+        status[8] = (char)byte;
+        assert_int_equal(scan_status_line(bytes_of(status, sizeof(status) - 1)).fault == HTTP_FAULT_NONE, byte == ' ');
+        status[8] = ' ';
+        status[12] = (char)byte;
+        assert_int_equal(scan_status_line(bytes_of(status, sizeof(status) - 1)).fault == HTTP_FAULT_NONE, byte == ' ');
+    }
+}
+
 static void test_fields_are_counted_up_to_their_limit(void **state)
 {
     (void)state;
@@ -108,6 +128,7 @@ static void test_a_refusal_says_why(void **state)
     assert_string_equal(scan_fields(BYTES("a_b: c\r\n\r\n"), true).text, "an underscore in a field name");
     assert_string_equal(scan_fields(BYTES(" a: c\r\n\r\n"), true).text, "a line begins with white space");
     assert_null(scan_fields(BYTES("a: b\r\n\r\n"), true).text);
+    assert_string_equal(scan_request_line(BYTES("GET / HTTP/1.1\n"), 9).text, "a line ends in LF without CR");
 }
 
 int main(void)
@@ -118,6 +139,7 @@ int main(void)
         cmocka_unit_test(test_every_byte_in_a_name_is_a_token_byte),
         cmocka_unit_test(test_every_byte_in_a_value_is_visible_or_white_space),
         cmocka_unit_test(test_every_byte_in_a_target_is_one_that_need_not_be_encoded),
+        cmocka_unit_test(test_only_a_single_space_parts_the_words_of_a_first_line),
         cmocka_unit_test(test_fields_are_counted_up_to_their_limit),
         cmocka_unit_test(test_a_target_is_held_against_the_limit_given),
         cmocka_unit_test(test_a_refusal_says_why),

@@ -66,6 +66,11 @@ static void test_what_does_not_fit_is_left_out_and_told(void **state)
     http_write_init(&writer, text, 10);
     http_write_field(&writer, BYTES("abc"), BYTES("xyz"));
     expect_written(&writer, "abc: xyz\r\n");
+    text[10] = '!';
+    http_write_end(&writer);
+    assert_true(writer.overflow);
+    assert_int_equal(writer.len, 10);
+    assert_int_equal(text[10], '!');
 }
 
 static void test_the_date_is_an_imf_fixdate(void **state)
