@@ -7,6 +7,7 @@ sandbox), http (a raw client), certs, relay (a faulty network), redis.
 import contextlib
 import os
 import pathlib
+import tempfile
 import time
 import traceback
 
@@ -105,6 +106,6 @@ def binary(name):
 
 def cache_dir():
     """Shared by the tests of one run."""
-    path = pathlib.Path(os.environ.get("WEIR_E2E_CACHE") or f"/tmp/weir-e2e-{os.getuid()}")
+    path = pathlib.Path(os.environ.get("WEIR_E2E_CACHE") or f"{tempfile.gettempdir()}/weir-e2e-{os.getuid()}")
     path.mkdir(parents=True, exist_ok=True)
     return path

@@ -96,7 +96,7 @@ class Client:
             except Exception:
                 self.socket.close()
                 raise
-        self.buffer = b""
+        self.buffer = bytearray()
         self.ended = False
 
     @property
@@ -116,7 +116,7 @@ class Client:
         if self.ended:
             return False
         try:
-            part = self.socket.recv(65536)
+            part = self.socket.recv(262144)
         except ConnectionResetError:
             self.ended = True
             raise Closed("the connection was reset")
@@ -128,27 +128,28 @@ class Client:
         self.buffer += part
         return True
 
+    def _take(self, count):
+        found = bytes(self.buffer[:count])
+        del self.buffer[:count]
+        return found
+
     def read_until(self, mark):
         while mark not in self.buffer:
             if not self._more():
                 raise Closed(f"the connection ended before {mark!r} (so far: {self.buffer[:300]!r})")
-        at = self.buffer.index(mark) + len(mark)
-        found, self.buffer = self.buffer[:at], self.buffer[at:]
-        return found
+        return self._take(self.buffer.index(mark) + len(mark))
 
     def read_exactly(self, count):
         while len(self.buffer) < count:
             if not self._more():
                 raise Closed(f"the connection ended {count - len(self.buffer)} bytes early")
-        found, self.buffer = self.buffer[:count], self.buffer[count:]
-        return found
+        return self._take(count)
 
     def read_all(self):
         """Everything until the peer's end."""
         while self._more():
             pass
-        found, self.buffer = self.buffer, b""
-        return found
+        return self._take(len(self.buffer))
 
     def read_head(self):
         response = Response()
@@ -219,7 +220,7 @@ class Client:
 
     def check_open(self):
         """Nothing came, and nothing ended: the connection lives."""
-        check(not self.ended and self.buffer == b"", f"ended, or bytes were left: {self.buffer[:200]!r}")
+        check(not self.ended and not self.buffer, f"ended, or bytes were left: {self.buffer[:200]!r}")
         self.socket.setblocking(False)
         try:
             part = self.socket.recv(1)

@@ -59,8 +59,8 @@ class Link:
     def __init__(self, number, connection):
         self.number = number
         self.socket = connection
-        self.received = b""  # every byte
-        self.unread = b""
+        self.received = bytearray()  # every byte
+        self.unread = bytearray()
         self.requests = []
         self.broken = None   # what could not be read as HTTP
         self.ended = None    # "eof", "reset": how weir's side ended; None: it has not
@@ -91,6 +91,10 @@ class Link:
         if not self.closed:
             self.closed = True
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            try:
+                self.socket.shutdown(socket.SHUT_RD)  # wakes a thread that reads: until it lets go nothing is closed
+            except OSError:
+                pass
             self.socket.close()
 
     def half_close(self):
@@ -133,7 +137,8 @@ class Link:
         while len(self.unread) < count:
             if not self.read_more():
                 return None
-        taken, self.unread = self.unread[:count], self.unread[count:]
+        taken = bytes(self.unread[:count])
+        del self.unread[:count]
         return taken
 
     def _take_until(self, mark):
@@ -261,7 +266,16 @@ class Processor:
     def received(self):
         """Every byte of every connection."""
         with self.changed:
-            return b"".join(link.received for link in self.links)
+            return b"".join(bytes(link.received) for link in self.links)
+
+    def forget(self):
+        """Starts the records anew; connections stay."""
+        with self.changed:
+            self.seen.clear()
+            self.answers.clear()
+            for link in self.links:
+                link.received.clear()
+                link.requests.clear()
 
     def check_only(self, requests):
         """These requests came, and not one byte else."""

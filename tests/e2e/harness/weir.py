@@ -191,6 +191,12 @@ class Weir(Child):
         found = self.stdout.wait_for(look, count, timeout_s, "the access line")
         return found[0] if count == 1 else found
 
+    def next_access(self, seen, timeout_s=10.0):
+        """The access line behind the first `seen` ones."""
+        def look(text):
+            return _json_line(text)
+        return self.stdout.wait_for(look, seen + 1, timeout_s, f"access line {seen + 1}")[seen]
+
     def ask_monitor(self, target, method="GET"):
         return http.ask(self.monitor_address, method, target, host="localhost")
 
