@@ -14,17 +14,17 @@
 struct tls_stream;
 
 enum stream_flags {
-    STREAM_READING = 1 << 0,    /* libuv reads */
-    STREAM_PAUSED = 1 << 1,     /* by the owner */
-    STREAM_HELD = 1 << 2,       /* resumed, but TLS still has older bytes to work on first */
+    STREAM_READING = 1 << 0, /* libuv reads */
+    STREAM_PAUSED = 1 << 1,  /* by the owner */
+    STREAM_HELD = 1 << 2,    /* resumed, but TLS still has older bytes to work on first */
     STREAM_CONNECTING = 1 << 3,
     STREAM_ENDED = 1 << 4,      /* nothing more will be read */
     STREAM_SHUT_ASKED = 1 << 5, /* no more writes are taken */
     STREAM_SHUT_DONE = 1 << 6,  /* FIN is out */
     STREAM_CLOSING = 1 << 7,
-    STREAM_WAS_HIGH = 1 << 8,   /* the queue was above the high mark; on_drain is owed */
+    STREAM_WAS_HIGH = 1 << 8, /* the queue was above the high mark; on_drain is owed */
     /* Due at the end of the turn: */
-    STREAM_DUE_TLS = 1 << 9,    /* TLS has input or a result to work on */
+    STREAM_DUE_TLS = 1 << 9, /* TLS has input or a result to work on */
     STREAM_DUE_DRAIN = 1 << 10,
     STREAM_DUE_BROKEN = 1 << 11,
     STREAM_DUE_REFUSED = 1 << 12, /* TLS could not even be set up: on_open with `broken` */
@@ -48,9 +48,9 @@ struct stream {
     struct tls_stream *tls;       /* owned; NULL: plain */
     struct deferred deferred;
     struct addr peer;
-    int16_t uv_error;             /* the last status of libuv, for stream_why */
-    uint8_t broken;               /* enum err; what ended writing, ERR_OK while it works */
-    uint16_t flags;               /* enum stream_flags */
+    int16_t uv_error; /* the last status of libuv, for stream_why */
+    uint8_t broken;   /* enum err; what ended writing, ERR_OK while it works */
+    uint16_t flags;   /* enum stream_flags */
 };
 
 static inline struct loop *stream_loop(const struct stream *stream)

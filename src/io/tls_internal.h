@@ -54,8 +54,8 @@ struct tls_identity {
 
 struct tls_server {
     int holds;
-    struct tls_tickets *tickets;   /* borrowed; NULL: no resumption */
-    struct table *names;           /* name or "*.suffix" to struct tls_identity */
+    struct tls_tickets *tickets;     /* borrowed; NULL: no resumption */
+    struct table *names;             /* name or "*.suffix" to struct tls_identity */
     struct tls_identity *identities; /* owned; the first is the default */
     int identity_count;
     struct tls_certificate_info *infos; /* owned */

@@ -14,36 +14,36 @@
 #include "stream_internal.h"
 #include "tls_internal.h"
 
-#define RECORD_BYTES 16384                    /* RFC 8446 5.1: plaintext of one record */
-#define OUT_BYTES (4 * (RECORD_BYTES + 1024)) /* of ciphertext gathered before it must leave */
-#define PLAIN_BYTES (64 * 1024)
+#define RECORD_BYTES 16384                       /* RFC 8446 5.1: plaintext of one record */
+#define OUT_BYTES    (4 * (RECORD_BYTES + 1024)) /* of ciphertext gathered before it must leave */
+#define PLAIN_BYTES  (64 * 1024)
 /* KeyUpdates and tickets without a byte of data between them; nobody has a reason to send more. */
 #define IDLE_MESSAGES_MAX 32
 
 enum tls_state {
-    TLS_WAITING,   /* for TCP */
+    TLS_WAITING, /* for TCP */
     TLS_HANDSHAKE,
     TLS_OPEN,
-    TLS_FAILED,    /* the handshake or a record; nothing passes any more */
+    TLS_FAILED, /* the handshake or a record; nothing passes any more */
 };
 
 struct tls_stream {
-    SSL *ssl;                   /* owned */
-    struct stream *stream;      /* borrowed: it owns us */
-    struct tls_server *server;  /* held; NULL on the client side */
-    struct tls_client *client;  /* held; NULL on the server side */
-    struct buf pending;         /* ciphertext that came before and is not yet decrypted */
-    char *server_name;          /* owned, as the next two; made when the handshake is done */
+    SSL *ssl;                  /* owned */
+    struct stream *stream;     /* borrowed: it owns us */
+    struct tls_server *server; /* held; NULL on the client side */
+    struct tls_client *client; /* held; NULL on the server side */
+    struct buf pending;        /* ciphertext that came before and is not yet decrypted */
+    char *server_name;         /* owned, as the next two; made when the handshake is done */
     char *peer_subject;
-    char *why;                  /* made when something failed */
-    uint8_t state;              /* enum tls_state */
+    char *why;     /* made when something failed */
+    uint8_t state; /* enum tls_state */
     uint8_t idle_messages_count;
-    uint8_t write_err;          /* enum err of the write that runs */
-    bool write_sent;            /* a byte of the write that runs was taken */
+    uint8_t write_err; /* enum err of the write that runs */
+    bool write_sent;   /* a byte of the write that runs was taken */
     bool name_matched;
-    bool notified;              /* close_notify is out */
-    bool begun;                 /* the first byte from the peer was seen */
-    bool not_tls;               /* and it was none of TLS */
+    bool notified; /* close_notify is out */
+    bool begun;    /* the first byte from the peer was seen */
+    bool not_tls;  /* and it was none of TLS */
 };
 
 /* One for each loop. Used within one call and empty between them. */
@@ -54,7 +54,7 @@ struct tls_io {
     size_t out_bytes;
     char out[OUT_BYTES];
     char plain[PLAIN_BYTES];
-    char parts[RECORD_BYTES];        /* small parts of a write become one record here */
+    char parts[RECORD_BYTES]; /* small parts of a write become one record here */
 };
 
 /* ------------------------------------------------------------------ the BIO */
@@ -236,8 +236,7 @@ void stream_tls_accept(struct stream *stream, struct tls_server *tls, struct byt
 {
     CHECK(stream->tls == NULL && stream->ops != NULL);
     stream->tls = tls_stream_make(stream, tls->identities[0].context);
-    if (stream->tls == NULL ||
-        (early.len > 0 && buf_append(&stream->tls->pending, early, BLOCKS_MUST) != ERR_OK)) {
+    if (stream->tls == NULL || (early.len > 0 && buf_append(&stream->tls->pending, early, BLOCKS_MUST) != ERR_OK)) {
         stream->broken = ERR_NO_MEMORY;
         stream_due(stream, STREAM_DUE_REFUSED);
         return;
@@ -426,6 +425,39 @@ static bool facts_keep(struct tls_stream *tls)
     return true;
 }
 
+/* Takes one reference of `key` and leaves those of others with an empty key. */
+static void key_forget(EVP_PKEY *key)
+{
+    if (EVP_PKEY_set_type(key, EVP_PKEY_get_base_id(key)) != 1) {
+        ERR_clear_error(); /* the key is gone all the same */
+    }
+    EVP_PKEY_free(key);
+}
+
+/*
+ * OpenSSL keeps both ephemeral keys and the client's list of ciphers as long
+ * as the connection, though no connection of ours looks at them again: without
+ * renegotiation the handshake was the only one. Letting go of them saves 0.7 of
+ * 14 KiB of an idle client, and the forward secrecy no longer waits for the
+ * connection's end.
+ */
+static void handshake_forget(SSL *ssl)
+{
+    STACK_OF(SSL_CIPHER) *offered = SSL_get_client_ciphers(ssl);
+    EVP_PKEY *key;
+
+    if (SSL_get_tmp_key(ssl, &key) == 1) {
+        key_forget(key);
+    }
+    if (SSL_get_peer_tmp_key(ssl, &key) == 1) {
+        key_forget(key);
+    }
+    if (offered != NULL) {
+        sk_SSL_CIPHER_zero(offered);
+        (void)sk_SSL_CIPHER_reserve(offered, 0); /* gives back what the zero left allocated */
+    }
+}
+
 static void handshake_done(struct stream *stream)
 {
     struct tls_stream *tls = stream->tls;
@@ -435,6 +467,7 @@ static void handshake_done(struct stream *stream)
         return;
     }
     tls->state = TLS_OPEN;
+    handshake_forget(tls->ssl);
     SSL_set_msg_callback(tls->ssl, on_message);
     SSL_set_msg_callback_arg(tls->ssl, tls);
     stream_opened(stream, ERR_OK);

@@ -14,9 +14,9 @@
 
 #include "weir/base/digest.h"
 
-#define KEYS 3
+#define KEYS       3
 #define NAME_BYTES 16
-#define IV_BYTES 16
+#define IV_BYTES   16
 
 struct ticket_key {
     unsigned char name[NAME_BYTES];

@@ -1,7 +1,7 @@
 /*
  * Names to addresses, off the loop. A resolver asks again every 10 s (with
- * jitter; every second until the first good answer), keeps the last good answer when it fails or is empty, and tells its
- * owner only when the set changed or when the first attempt failed.
+ * jitter; every second until the first good answer), keeps the last good answer when it fails or is empty, and tells
+ * its owner only when the set changed or when the first attempt failed.
  */
 #ifndef WEIR_IO_RESOLVE_H
 #define WEIR_IO_RESOLVE_H

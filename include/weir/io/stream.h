@@ -27,7 +27,7 @@ struct tls_client;
 
 /* Above HIGH queued bytes the owner should stop producing; on_drain tells when the queue is below LOW again. */
 #define STREAM_QUEUE_HIGH_BYTES (64 * 1024)
-#define STREAM_QUEUE_LOW_BYTES (16 * 1024)
+#define STREAM_QUEUE_LOW_BYTES  (16 * 1024)
 
 struct stream_ops {
     /*
@@ -125,7 +125,7 @@ const char *stream_why(const struct stream *stream);
 
 /* What the handshake settled; all borrowed from the stream. */
 struct stream_tls {
-    const char *version;      /* "TLSv1.3" */
+    const char *version; /* "TLSv1.3" */
     const char *cipher;
     const char *server_name;  /* the SNI that was asked for, lower case; NULL: none */
     bool server_name_matched; /* a certificate's names cover it */

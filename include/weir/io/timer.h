@@ -21,8 +21,8 @@ struct timer {
     struct list in_slot;
     struct loop *loop; /* borrowed */
     timer_cb fire;
-    uint64_t due_us;   /* by clock_now_us; 0: stopped */
-    uint64_t slot_us;  /* start of the slot it is linked in */
+    uint64_t due_us;  /* by clock_now_us; 0: stopped */
+    uint64_t slot_us; /* start of the slot it is linked in */
 };
 
 void timer_init(struct timer *timer, struct loop *loop, timer_cb fire);

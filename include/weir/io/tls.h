@@ -31,8 +31,8 @@ struct tls_certificate {
 
 /* What a certificate says of itself, for checks, metrics and warnings. */
 struct tls_certificate_info {
-    char name[256];        /* first DNS name, else subject */
-    int64_t not_after_s;   /* since 1970 */
+    char name[256];      /* first DNS name, else subject */
+    int64_t not_after_s; /* since 1970 */
     int64_t not_before_s;
 };
 
@@ -59,9 +59,9 @@ int tls_server_certificate_count(const struct tls_server *tls);
 void tls_server_certificate(const struct tls_server *tls, int index, struct tls_certificate_info *info);
 
 struct tls_client_options {
-    bool verify;             /* full: chain and name; false only by `verify: off` */
-    const char *ca_path;     /* PEM; NULL: the system's store */
-    const char *cert_path;   /* client certificate; NULL: none */
+    bool verify;           /* full: chain and name; false only by `verify: off` */
+    const char *ca_path;   /* PEM; NULL: the system's store */
+    const char *cert_path; /* client certificate; NULL: none */
     const char *key_path;
     const char *server_name; /* sent as SNI (unless an IP address) and verified; needed when verify is on */
 };

@@ -40,17 +40,17 @@ static inline void turn(struct loop *loop)
 }
 
 /* Turns the loop until the condition holds; the test fails when it never does. */
-#define UNTIL(loop, condition)                                           \
-    for (uint64_t until_us_ = clock_now_us() + PATIENCE_US; !(condition);) { \
-        if (clock_now_us() > until_us_) {                                \
-            fail_msg("never happened: %s", #condition);                  \
-        }                                                                \
-        turn(loop);                                                      \
+#define UNTIL(loop, condition)                                                                                         \
+    for (uint64_t until_us_ = clock_now_us() + PATIENCE_US; !(condition);) {                                           \
+        if (clock_now_us() > until_us_) {                                                                              \
+            fail_msg("never happened: %s", #condition);                                                                \
+        }                                                                                                              \
+        turn(loop);                                                                                                    \
     }
 
 struct end {
     struct stream *stream;
-    char *in;            /* what was read */
+    char *in; /* what was read */
     size_t in_bytes, in_room;
     int opens, reads, ends, drains, closes;
     enum err open_err, end_err;

@@ -89,8 +89,8 @@ static void test_a_name_that_does_not_resolve_is_told_once_in_words(void **state
 
     (void)state;
     /* A label of 64 bytes is no name: no server needs to be asked. */
-    answer.resolver = resolver_open(loop, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.invalid", 80,
-                                    on_answer, &answer);
+    answer.resolver = resolver_open(loop, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.invalid",
+                                    80, on_answer, &answer);
     UNTIL(loop, answer.calls == 1);
     assert_int_equal(answer.err, ERR_DNS);
     assert_int_equal(answer.count, 0);

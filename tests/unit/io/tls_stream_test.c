@@ -326,7 +326,40 @@ static void test_no_cipher_without_forward_secrecy_and_aead(void **state)
     tls_close(&tls);
 }
 
-/* 0: no ECDSA in the handshake; what the server then shows tells whether both certificates are there. */
+static void test_every_group_works_on_after_the_handshake_s_keys_are_forgotten(void **state)
+{
+    static const char *const groups[] = {"X25519", "P-256", "P-384"};
+    struct tls_pair tls;
+    struct peer peer;
+    size_t done;
+    char got[8];
+
+    (void)state;
+    tls_listen(&tls, server_of(NULL, plain_options), NULL);
+    for (size_t i = 0; i < 2 * ARRAY_COUNT(groups); i++) {
+        peer_open(&peer, &tls);
+        assert_int_equal(SSL_set1_groups_list(peer.ssl, groups[i / 2]), 1);
+        SSL_set_max_proto_version(peer.ssl, i % 2 == 0 ? TLS1_3_VERSION : TLS1_2_VERSION);
+        peer_handshake(&peer);
+        assert_int_equal(tls.pair.server.open_err, ERR_OK);
+        if (i % 2 == 0) { /* asks the server for new keys of its own, too */
+            assert_int_equal(SSL_key_update(peer.ssl, SSL_KEY_UPDATE_REQUESTED), 1);
+        }
+        assert_int_equal(SSL_write_ex(peer.ssl, "hello", 5, &done), 1);
+        peer_exchange(&peer);
+        UNTIL(tls.pair.loop, end_has(&tls.pair.server, "hello"));
+        assert_true(end_say(&tls.pair.server, "world").sent);
+        peer_exchange(&peer);
+        assert_int_equal(SSL_read_ex(peer.ssl, got, sizeof(got), &done), 1);
+        assert_int_equal(done, 5);
+        assert_memory_equal(got, "world", 5);
+        peer_close(&peer);
+        tls_part(&tls);
+    }
+    tls_close(&tls);
+}
+
+/* The type of key that the server shows to a client of these abilities; 0: there was no handshake. */
 static int served_key_type(struct tls_pair *tls, const char *name, const char *sigalgs)
 {
     struct peer peer;
@@ -507,7 +540,11 @@ static void test_a_broken_record_ends_the_stream(void **state)
     tls_listen(&tls, server_of(NULL, plain_options), NULL);
     peer_open(&peer, &tls);
     peer_handshake(&peer);
-    assert_int_equal(write(peer.fd, "\x17\x03\x03\x00\x20" "0123456789abcdef0123456789abcdef", 37), 37);
+    assert_int_equal(write(peer.fd,
+                           "\x17\x03\x03\x00\x20"
+                           "0123456789abcdef0123456789abcdef",
+                           37),
+                     37);
     UNTIL(tls.pair.loop, tls.pair.server.ends == 1);
     assert_int_equal(tls.pair.server.end_err, ERR_TLS);
     assert_string_not_equal(stream_why(tls.pair.server.stream), "");
@@ -679,6 +716,7 @@ int main(void)
         cmocka_unit_test(test_close_inside_a_read_or_an_open_is_safe),
         cmocka_unit_test(test_tls_1_2_is_spoken_unless_1_3_is_the_minimum),
         cmocka_unit_test(test_no_cipher_without_forward_secrecy_and_aead),
+        cmocka_unit_test(test_every_group_works_on_after_the_handshake_s_keys_are_forgotten),
         cmocka_unit_test(test_ecdsa_and_rsa_of_one_name_are_chosen_by_the_client),
         cmocka_unit_test(test_the_certificate_is_chosen_by_name),
         cmocka_unit_test(test_alpn_selects_http_1_1_and_refuses_those_who_offer_only_others),

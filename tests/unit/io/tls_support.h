@@ -171,8 +171,8 @@ static inline int certs_setup(void **state)
 
 static inline int certs_teardown(void **state)
 {
-    struct issued *all[] = {&ca,      &other_ca,    &pay_ec,         &pay_rsa,       &shop, &wild,
-                            &expired, &client_good, &client_revoked, &client_strange};
+    struct issued *all[] = {&ca,   &other_ca, &pay_ec,      &pay_rsa,        &shop,
+                            &wild, &expired,  &client_good, &client_revoked, &client_strange};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_COUNT(all); i++) {

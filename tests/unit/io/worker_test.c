@@ -7,7 +7,7 @@
 
 struct piece {
     struct work work;
-    sem_t *gate;         /* run() waits here; NULL: it does not */
+    sem_t *gate; /* run() waits here; NULL: it does not */
     pthread_t ran_on;
     bool ran, done;
     int order;
