@@ -179,6 +179,10 @@ size_t bytes_to_text(struct bytes bytes, char *text, size_t size)
 
 size_t bytes_from_u64(uint64_t value, char text[BYTES_U64_DIGITS])
 {
+    static const char pairs[] = "00010203040506070809101112131415161718192021222324"
+                                "25262728293031323334353637383940414243444546474849"
+                                "50515253545556575859606162636465666768697071727374"
+                                "75767778798081828384858687888990919293949596979899";
     size_t len = 1;
     uint64_t rest = value;
 
@@ -186,9 +190,12 @@ size_t bytes_from_u64(uint64_t value, char text[BYTES_U64_DIGITS])
         len += 4;
     }
     len += rest >= 1000 ? 3 : rest >= 100 ? 2 : rest >= 10 ? 1 : 0;
-    for (size_t i = len; i > 0; i--) {
-        text[i - 1] = (char)('0' + value % 10);
-        value /= 10;
+    for (size_t i = len; i > 1; i -= 2) {
+        memcpy(text + i - 2, pairs + 2 * (value % 100), 2);
+        value /= 100;
+    }
+    if (len % 2 != 0) {
+        text[0] = (char)('0' + value);
     }
     return len;
 }

@@ -153,6 +153,53 @@ void json_key_bytes(struct json *json, struct bytes key)
     json->comma = false;
 }
 
+/* Where a value of `len` bytes goes, its key written before it; NULL: it does not fit, and neither is there. */
+static inline char *key_and_room(struct json *json, struct bytes key, size_t len)
+{
+    char *at = json->at + json->len;
+
+    DCHECK(!json->keyed);
+    if (json->comma + key.len + 3 + len > json->size - json->len) {
+        json->overflow = true;
+        return NULL;
+    }
+    if (json->comma) {
+        *at++ = ',';
+    }
+    *at++ = '"';
+    copy_short(at, key.at, key.len);
+    memcpy(at + key.len, "\":", 2);
+    json->comma = true;
+    return at + key.len + 2;
+}
+
+void json_put_number(struct json *json, struct bytes key, uint64_t value)
+{
+    char digits[BYTES_U64_DIGITS];
+    size_t len = bytes_from_u64(value, digits);
+    char *at = key_and_room(json, key, len);
+
+    if (at != NULL) {
+        copy_short(at, digits, len);
+        json->len = (size_t)(at - json->at) + len;
+    }
+}
+
+void json_put_quoted(struct json *json, struct bytes key, struct bytes value)
+{
+    char *at = key_and_room(json, key, value.len + 2);
+
+    if (at == NULL) {
+        return;
+    }
+    *at++ = '"';
+    if (value.len > 0) {
+        copy_short(at, value.at, value.len);
+    }
+    at[value.len] = '"';
+    json->len = (size_t)(at - json->at) + value.len + 1;
+}
+
 /* Non-zero when any of eight bytes is a control, a quote, a backslash or not ASCII. */
 static uint64_t needs_care(uint64_t eight)
 {

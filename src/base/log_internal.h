@@ -10,7 +10,7 @@
 
 #include "weir/base/log.h"
 
-#define LOG_RING_BYTES    ((size_t)1 << 20) /* of each stream; a power of two */
+#define LOG_RING_BYTES    ((size_t)1 << 18) /* of each stream; a power of two. Small, so that it stays in a cache */
 #define LOG_RESERVE_BYTES ((size_t)1 << 16) /* of the events' ring, for audit lines alone */
 #define LOG_AUDIT_MARKS   8192              /* audit lines that may wait in a ring; a power of two */
 #define LOG_CACHE_LINE    64

@@ -19,6 +19,12 @@ static const char *const ended_names[] = {
     [ENDED_BY_TIMEOUT] = "timeout",
 };
 
+/* Words of ours, which need no escape. */
+static void put_own(struct json *json, const char *key, const char *text)
+{
+    json_put_plain(json, key, bytes_from_text(text));
+}
+
 /* Text of others: cut to a sane length, card numbers masked. */
 static void put_foreign(struct json *json, const char *key, struct bytes text)
 {
@@ -36,23 +42,23 @@ static void put_request(struct json *json, const struct exchange *x)
 {
     const struct http_head *head = x->head;
     char text[ADDR_TEXT_BYTES];
-    json_put_string(json, "request_id", bytes_of(x->request_id, REQUEST_ID_BYTES));
+    json_put_plain(json, "request_id", bytes_of(x->request_id, REQUEST_ID_BYTES));
     if (head != NULL) {
         const struct http_field *given = http_head_find(head, HTTP_FIELD_X_REQUEST_ID);
         const struct http_field *agent = http_head_find(head, HTTP_FIELD_USER_AGENT);
         if (given != NULL) {
             put_foreign(json, "x_request_id", given->value);
         }
-        json_put_string(json, "http.request.method", head->method);
+        json_put_plain(json, "http.request.method", head->method);
         put_foreign(json, "url.path", head->path);
         if (agent != NULL) {
             put_foreign(json, "user_agent.original", agent->value);
         }
-        json_put_string(json, "network.protocol.version", head->minor == 1 ? BYTES("1.1") : BYTES("1.0"));
+        json_put_plain(json, "network.protocol.version", BYTES("1.1")); /* no other is taken */
     }
-    json_put_string(json, "client.address", forward_client_address(x, text));
+    json_put_plain(json, "client.address", forward_client_address(x, text));
     if (x->tls_version != NULL) {
-        json_put_text(json, "tls.protocol.version", x->tls_version);
+        put_own(json, "tls.protocol.version", x->tls_version);
     }
     json_put_text(json, "weir.listener", x->listener->name);
 }
@@ -62,11 +68,9 @@ static void put_routing(struct json *json, const struct exchange *x)
     if (x->route == NULL) {
         return;
     }
-    json_put_text(json, "http.route", x->route->conf->name);
-    json_put_text(json, "weir.route", x->route->conf->name);
-    json_put_text(json, "weir.processor", x->route->processor_conf->name);
+    json_add_raw(json, bytes_of(x->route->access, x->route->access_len));
     if (x->call.state != CALL_IDLE) {
-        json_put_text(json, "server.address", call_endpoint_text(&x->call));
+        put_own(json, "server.address", call_endpoint_text(&x->call));
         json_put_u64(json, "weir.attempts", (uint64_t)x->call.attempts + x->link_tries);
         json_put_bool(json, "weir.link_reused", x->call.reused);
     }
@@ -76,11 +80,11 @@ static void put_verdict(struct json *json, const struct exchange *x)
 {
     char letter = exchange_phase_letter(x->ended_in);
     json_put_u64(json, "http.response.status_code", x->status);
-    json_put_text(json, "weir.reason", reason_name(x->reason));
-    json_put_text(json, "weir.code", reason_code(x->reason));
-    json_put_text(json, "weir.outcome", outcome_name(x->outcome));
-    json_put_text(json, "weir.ended_by", ended_names[x->ended_by]);
-    json_put_string(json, "weir.phase", bytes_of(&letter, 1));
+    put_own(json, "weir.reason", reason_name(x->reason));
+    put_own(json, "weir.code", reason_code(x->reason));
+    put_own(json, "weir.outcome", outcome_name(x->outcome));
+    put_own(json, "weir.ended_by", ended_names[x->ended_by]);
+    json_put_plain(json, "weir.phase", bytes_of(&letter, 1));
     if (x->why[0] != '\0') {
         put_foreign(json, "weir.why", bytes_from_text(x->why));
     }
@@ -119,7 +123,7 @@ void access_write(struct exchange *x)
     /* Foreign texts may fill the line up to a rest that our own fields fit in. */
     json_init(&json, line, sizeof line - ACCESS_OWN_BYTES_MAX);
     json_object_open(&json);
-    json_put_string(&json, "timestamp", bytes_of(stamp, LOG_TIME_BYTES - 1));
+    json_put_plain(&json, "timestamp", bytes_of(stamp, LOG_TIME_BYTES - 1));
     put_request(&json, x);
     json.size = sizeof line;
     put_routing(&json, x);

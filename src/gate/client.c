@@ -187,7 +187,7 @@ static void go_idle(struct client *client)
         return;
     }
     client_enter(client, CLIENT_IDLE);
-    client->since_us = clock_now_us();
+    client->since_us = loop_now_us(gate_of(client)->options.loop);
     timer_set(&client->timer, client->since_us + conf_of(client)->idle_ms * CLOCK_US_PER_MS);
     if (client->pending.len > 0 || client->peer_ended) {
         loop_defer(gate_of(client)->options.loop, &client->later);
@@ -304,7 +304,7 @@ static void begin_requests(struct client *client, struct bytes early)
         return;
     }
     client_enter(client, CLIENT_IDLE);
-    client->since_us = clock_now_us();
+    client->since_us = loop_now_us(gate_of(client)->options.loop);
     timer_set(&client->timer, client->since_us + conf_of(client)->idle_ms * CLOCK_US_PER_MS);
     if (early.len > 0) {
         feed(client, early);
@@ -373,7 +373,7 @@ static void on_open(void *owner, enum err err)
     }
     note_handshake(client);
     client_enter(client, CLIENT_IDLE);
-    client->since_us = clock_now_us();
+    client->since_us = loop_now_us(gate_of(client)->options.loop);
     timer_set(&client->timer, client->since_us + conf_of(client)->idle_ms * CLOCK_US_PER_MS);
 }
 
@@ -488,7 +488,7 @@ static bool writes_move(struct client *client, uint64_t now_us)
 static void on_timer(struct timer *timer)
 {
     struct client *client = container_of(timer, struct client, timer);
-    uint64_t now_us = clock_now_us();
+    uint64_t now_us = loop_now_us(gate_of(client)->options.loop);
     switch ((enum client_state)client->state) {
     case CLIENT_PROXY:
     case CLIENT_HANDSHAKE:
@@ -524,7 +524,7 @@ static void on_timer(struct timer *timer)
 static void watch_writes(struct client *client)
 {
     if (stream_queued_bytes(client->face.stream) > 0) {
-        uint64_t due_us = clock_now_us() + conf_of(client)->write_ms * CLOCK_US_PER_MS;
+        uint64_t due_us = loop_now_us(gate_of(client)->options.loop) + conf_of(client)->write_ms * CLOCK_US_PER_MS;
         if (!timer_armed(&client->timer) || client->timer.due_us > due_us) {
             timer_set(&client->timer, due_us);
         }

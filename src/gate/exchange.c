@@ -109,7 +109,7 @@ struct exchange *exchange_begin(struct gate *gate, struct client_stream *client)
     x->peer = *client->peer;
     x->peer_trusted = client->peer_trusted;
     x->phase = PHASE_HEAD;
-    x->now_us = clock_now_us();
+    x->now_us = loop_now_us(gate->options.loop);
     x->phase_at_us[PHASE_HEAD] = x->now_us;
     deferred_init(&x->release, on_release);
     timer_init(&x->timer, gate->options.loop, on_timer);
@@ -306,6 +306,7 @@ static enum step step_link(struct exchange *x)
     if (!x->link_ready) {
         return STEP_WAIT;
     }
+    x->now_us = clock_now_us(); /* what went before is weir's own part of the time */
     exchange_enter(x, PHASE_SEND);
     return STEP_NEXT;
 }
@@ -540,7 +541,7 @@ void exchange_step(struct exchange *x)
         return; /* the running step sees what was recorded */
     }
     x->stepping = true;
-    x->now_us = clock_now_us();
+    x->now_us = loop_now_us(x->gate->options.loop);
     enum step step = STEP_NEXT;
     while (step == STEP_NEXT) {
         switch (x->phase) {

@@ -43,6 +43,8 @@ struct route_ready {
     const struct profile *profile;
     uint64_t body_bytes_max;      /* 0: the listener's */
     uint32_t response_ms, total_ms;
+    char access[512];             /* its part of the access line, ready: members of a JSON object */
+    size_t access_len;
     stats_id stat_duration, stat_overhead, stat_processor_duration, stat_in_flight;
     stats_id stat_outcomes[OUTCOME_COUNT];
     stats_id stat_reasons[REASON_COUNT];       /* requests_total of weir's own answers; 0: not yet asked for */

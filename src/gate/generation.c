@@ -271,6 +271,17 @@ static const struct profile *profile_of(enum conf_profile profile)
     return found;
 }
 
+/* The same for every exchange of a route, so it is written once. Names are bounded by the configuration. */
+static void write_access_part(struct route_ready *route)
+{
+    struct json json;
+    json_init(&json, route->access, sizeof route->access);
+    json_put_text(&json, "http.route", route->conf->name);
+    json_put_text(&json, "weir.route", route->conf->name);
+    json_put_text(&json, "weir.processor", route->processor_conf->name);
+    route->access_len = json.len;
+}
+
 static void ready_route(struct generation *generation, int index)
 {
     const struct conf_route *from = &generation->conf->routes[index];
@@ -286,6 +297,7 @@ static void ready_route(struct generation *generation, int index)
         .total_ms = from->total_ms != 0 ? from->total_ms : processor->total_ms,
     };
     generation->matches[index] = match_of(from);
+    write_access_part(route);
     find_series(generation, route, from->name, processor->name);
 }
 

@@ -23,17 +23,17 @@
 #include "weir/base/clock.h"
 
 #define ACCEPTS_PER_TURN_MAX 32
-#define PAUSE_US (100 * CLOCK_US_PER_MS)
+#define PAUSE_US             (100 * CLOCK_US_PER_MS)
 
 struct acceptor {
     uv_poll_t poll;
-    struct loop *loop;   /* borrowed */
+    struct loop *loop; /* borrowed */
     acceptor_cb accepted;
-    void *owner;         /* borrowed */
-    struct timer pause;  /* armed while descriptors are short */
-    int fd;              /* owned; -1 when closed */
-    int spare_fd;        /* given up for a moment to shed a connection; -1 when it could not be had back */
-    bool paused;         /* by the owner */
+    void *owner;        /* borrowed */
+    struct timer pause; /* armed while descriptors are short */
+    int fd;             /* owned; -1 when closed */
+    int spare_fd;       /* given up for a moment to shed a connection; -1 when it could not be had back */
+    bool paused;        /* by the owner */
 };
 
 static int spare_open(void)
@@ -71,8 +71,7 @@ static int ip_socket(const struct addr *at)
         return -1;
     }
     if (!socket_option(fd, SOL_SOCKET, SO_REUSEADDR) ||
-        (at->u.any.sa_family == AF_INET6 &&
-         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) != 0)) {
+        (at->u.any.sa_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) != 0)) {
         int saved = errno;
         (void)close(fd);
         errno = saved;
@@ -163,8 +162,7 @@ static void why_say(const struct addr_listen *at, int error, char *why, size_t s
         (void)snprintf(why, size, "unix:%s: %s", at->path, strerror(error));
         break;
     case ADDR_LISTEN_FD:
-        (void)snprintf(why, size, "fd:%d: %s", at->fd,
-                       error == EINVAL ? "not a listening socket" : strerror(error));
+        (void)snprintf(why, size, "fd:%d: %s", at->fd, error == EINVAL ? "not a listening socket" : strerror(error));
         break;
     }
 }
@@ -252,6 +250,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 
     (void)status; /* accept4 tells better */
     (void)events;
+    loop_event(poll->loop->data);
     for (int i = 0; i < ACCEPTS_PER_TURN_MAX; i++) {
         if (!accept_one(acceptor) || acceptor->fd < 0 || acceptor->paused) {
             return;

@@ -16,12 +16,12 @@
 #include "weir/io/timer.h"
 
 #define LOOP_SIGNALS_MAX 8
-#define LOOP_READ_BYTES (64 * 1024)
+#define LOOP_READ_BYTES  (64 * 1024)
 
 #define WHEEL_SLOT_US UINT64_C(8000)
-#define WHEEL_SLOTS 4096
-#define WHEEL_WORDS (WHEEL_SLOTS / 64)
-#define WHEEL_NEVER UINT64_MAX
+#define WHEEL_SLOTS   4096
+#define WHEEL_WORDS   (WHEEL_SLOTS / 64)
+#define WHEEL_NEVER   UINT64_MAX
 
 /* The deadlines of a loop; timer.c owns it. */
 struct wheel {
@@ -31,7 +31,7 @@ struct wheel {
     uint64_t base_us;               /* start of the first slot that may hold something */
     uint64_t wake_us;               /* when the libuv timer fires; WHEEL_NEVER: it is stopped */
     size_t armed_count;
-    bool ticking;                   /* on_tick rearms once, at its end */
+    bool ticking; /* on_tick rearms once, at its end */
 };
 
 struct loop_signal {
@@ -44,20 +44,27 @@ struct tls_io;
 
 struct loop {
     uv_loop_t uv;
-    uv_check_t check;          /* runs what was deferred */
-    uv_idle_t idle;            /* active while something is deferred, so that the poll does not wait */
+    uv_check_t check; /* runs what was deferred */
+    uv_idle_t idle;   /* active while something is deferred, so that the poll does not wait */
     struct list deferred;
     struct blocks blocks;
-    struct pool streams;       /* struct stream */
-    struct pool stream_outs;   /* struct stream_out */
+    struct pool streams;     /* struct stream */
+    struct pool stream_outs; /* struct stream_out */
     struct wheel wheel;
     struct loop_signal signals[LOOP_SIGNALS_MAX];
     int signal_count;
     uint64_t started_us;
-    struct addr local;         /* what stream_local last looked up */
-    struct tls_io *tls;        /* owned; made by the first TLS stream */
+    uint64_t now_us;            /* of this event; 0: not read yet */
+    struct addr local;          /* what stream_local last looked up */
+    struct tls_io *tls;         /* owned; made by the first TLS stream */
     char read[LOOP_READ_BYTES]; /* what the streams of this loop read into */
 };
+
+/* An event begins: what loop_now_us said of the last one no longer holds. Called first by every callback of libuv. */
+static inline void loop_event(struct loop *loop)
+{
+    loop->now_us = 0;
+}
 
 /* timer.c */
 WEIR_MUSTCHECK bool wheel_open(struct loop *loop);

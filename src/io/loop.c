@@ -14,8 +14,8 @@
 
 #include "weir/base/clock.h"
 
-#define BLOCKS_KEPT 256         /* 1 MiB that a busy loop does not ask malloc for again */
-#define CLOSE_TURNS_MAX 64      /* closing one thing may close another; a chain is never this long */
+#define BLOCKS_KEPT     256 /* 1 MiB that a busy loop does not ask malloc for again */
+#define CLOSE_TURNS_MAX 64  /* closing one thing may close another; a chain is never this long */
 
 static void on_idle(uv_idle_t *idle)
 {
@@ -31,6 +31,7 @@ static void on_check(uv_check_t *check)
     if (list_empty(&loop->deferred)) {
         return;
     }
+    loop_event(loop);
     list_init(&now);
     list_move_all(&now, &loop->deferred);
     while ((deferred = list_first(&now, struct deferred, in_deferred)) != NULL) {
@@ -142,8 +143,7 @@ bool loop_close(struct loop *loop)
            turns++ < CLOSE_TURNS_MAX) {
         (void)uv_run(&loop->uv, UV_RUN_NOWAIT);
     }
-    if (handles_count(loop) > own_handles_count(loop) || !list_empty(&loop->deferred) ||
-        loop->wheel.armed_count > 0) {
+    if (handles_count(loop) > own_handles_count(loop) || !list_empty(&loop->deferred) || loop->wheel.armed_count > 0) {
         return report_open(loop);
     }
     own_handles_close(loop);
@@ -157,6 +157,14 @@ bool loop_close(struct loop *loop)
     blocks_close(&loop->blocks);
     free(loop);
     return true;
+}
+
+uint64_t loop_now_us(struct loop *loop)
+{
+    if (loop->now_us == 0) {
+        loop->now_us = clock_now_us();
+    }
+    return loop->now_us;
 }
 
 struct blocks *loop_blocks(struct loop *loop)
@@ -201,6 +209,7 @@ static void on_signal(uv_signal_t *handle, int signum)
 {
     struct loop_signal *listener = container_of(handle, struct loop_signal, handle);
 
+    loop_event(handle->loop->data);
     listener->cb(listener->owner, signum);
 }
 

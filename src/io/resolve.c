@@ -18,9 +18,9 @@
 #include "weir/base/digest.h"
 #include "weir/io/resolve.h"
 
-#define REFRESH_US (10 * CLOCK_US_PER_S)
+#define REFRESH_US     (10 * CLOCK_US_PER_S)
 #define FIRST_RETRY_US CLOCK_US_PER_S
-#define JITTER_PCT 20
+#define JITTER_PCT     20
 
 struct lookup {
     uv_getaddrinfo_t req;
@@ -28,16 +28,16 @@ struct lookup {
 };
 
 struct resolver {
-    struct loop *loop;         /* borrowed */
+    struct loop *loop; /* borrowed */
     resolver_cb cb;
-    void *owner;               /* borrowed */
-    struct lookup *lookup;     /* the one that runs, or NULL */
+    void *owner;           /* borrowed */
+    struct lookup *lookup; /* the one that runs, or NULL */
     struct timer again;
-    struct deferred answer;    /* for what is known at once */
+    struct deferred answer;               /* for what is known at once */
     struct addr addrs[RESOLVE_ADDRS_MAX]; /* the last good answer, sorted */
     int count;
-    int at_once_status;        /* of libuv: why the first lookup could not even start */
-    bool failed;               /* the owner knows that there is no answer */
+    int at_once_status; /* of libuv: why the first lookup could not even start */
+    bool failed;        /* the owner knows that there is no answer */
     uint16_t port;
     char host[];
 };
@@ -138,6 +138,7 @@ static void on_looked_up(uv_getaddrinfo_t *req, int status, struct addrinfo *inf
     struct addr addrs[RESOLVE_ADDRS_MAX];
     int count;
 
+    loop_event(req->loop->data);
     free(lookup);
     if (resolver == NULL) {
         uv_freeaddrinfo(info);

@@ -177,6 +177,7 @@ static void on_readable(uv_stream_t *handle, ssize_t nread, const uv_buf_t *buf)
     if (nread == 0) {
         return; /* EAGAIN */
     }
+    loop_event(handle->loop->data);
     if (nread > 0) {
         struct bytes data = bytes_of(buf->base, (size_t)nread);
         if (stream->tls != NULL) {
@@ -198,8 +199,8 @@ void stream_read_start(struct stream *stream)
 {
     int status;
 
-    if (stream_is(stream, STREAM_READING | STREAM_PAUSED | STREAM_HELD | STREAM_ENDED | STREAM_CLOSING |
-                              STREAM_CONNECTING)) {
+    if (stream_is(stream,
+                  STREAM_READING | STREAM_PAUSED | STREAM_HELD | STREAM_ENDED | STREAM_CLOSING | STREAM_CONNECTING)) {
         return;
     }
     stream_set(stream, STREAM_READING);
@@ -314,6 +315,7 @@ static void on_written(uv_write_t *req, int status)
     struct stream *stream = container_of((uv_tcp_t *)req->handle, struct stream, tcp);
     struct stream_out *out = stream->out;
 
+    loop_event(req->handle->loop->data);
     if (stream_is(stream, STREAM_CLOSING)) {
         return; /* on_uv_closed gives it all back */
     }
@@ -332,8 +334,7 @@ static void on_written(uv_write_t *req, int status)
         return;
     }
     out_start(stream);
-    if (stream_is(stream, STREAM_WAS_HIGH) && stream->broken == ERR_OK &&
-        out->queue.len < STREAM_QUEUE_LOW_BYTES) {
+    if (stream_is(stream, STREAM_WAS_HIGH) && stream->broken == ERR_OK && out->queue.len < STREAM_QUEUE_LOW_BYTES) {
         stream_drained(stream);
     }
 }
@@ -475,6 +476,7 @@ static void on_connected(uv_connect_t *req, int status)
 {
     struct stream *stream = container_of((uv_tcp_t *)req->handle, struct stream, tcp);
 
+    loop_event(req->handle->loop->data);
     if (stream_is(stream, STREAM_CLOSING)) {
         return; /* on_uv_closed gives it all back */
     }
@@ -565,6 +567,7 @@ static void on_uv_closed(uv_handle_t *handle)
     const struct stream_ops *ops = stream->ops;
     void *owner = stream->tcp.data;
 
+    loop_event(loop);
     if (stream->out != NULL) {
         out_give(stream);
     }

@@ -117,6 +117,8 @@ static void on_tick(uv_timer_t *handle)
 {
     struct wheel *wheel = container_of(handle, struct wheel, timer);
     uint64_t now_us = clock_now_us();
+
+    loop_event(handle->loop->data);
     struct list begun;
     struct timer *timer;
 
@@ -165,7 +167,7 @@ void timer_set(struct timer *timer, uint64_t due_us)
 
 void timer_set_after(struct timer *timer, uint64_t delay_us)
 {
-    timer_set(timer, clock_now_us() + delay_us);
+    timer_set(timer, loop_now_us(timer->loop) + delay_us);
 }
 
 void timer_stop(struct timer *timer)

@@ -18,18 +18,18 @@ struct work_list {
 
 struct worker {
     uv_async_t done_async;
-    struct loop *loop;       /* borrowed */
+    struct loop *loop; /* borrowed */
     pthread_t thread;
-    pthread_mutex_t lock;    /* guards what follows, up to the blank line */
+    pthread_mutex_t lock; /* guards what follows, up to the blank line */
     pthread_cond_t wake;
     struct work_list queue;
-    size_t queue_count;      /* in queue; the one that runs not included */
+    size_t queue_count; /* in queue; the one that runs not included */
     struct work_list done;
     bool ending;
 
     size_t queue_max;
-    size_t pending_count;    /* submitted and not yet done() on the loop; the loop's alone */
-    bool closing;            /* the loop's alone */
+    size_t pending_count; /* submitted and not yet done() on the loop; the loop's alone */
+    bool closing;         /* the loop's alone */
 };
 
 static void list_reset(struct work_list *list)
@@ -106,6 +106,7 @@ static void on_done(uv_async_t *async)
     struct worker *worker = container_of(async, struct worker, done_async);
     struct work *work;
 
+    loop_event(async->loop->data);
     (void)pthread_mutex_lock(&worker->lock);
     work = worker->done.first;
     list_reset(&worker->done);

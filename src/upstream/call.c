@@ -5,7 +5,6 @@
  */
 #include "upstream_internal.h"
 
-#include "weir/base/clock.h"
 
 /* The only place that changes a call's state. */
 static void call_enter(struct call *call, enum call_state state)
@@ -19,6 +18,11 @@ static void call_enter(struct call *call, enum call_state state)
     };
     CHECK((legal[call->state] >> state & 1) != 0);
     call->state = state;
+}
+
+static uint64_t now_of(const struct call *call)
+{
+    return loop_now_us(call->processor->upstream->options.loop);
 }
 
 /* ---- finding a link ---- */
@@ -52,7 +56,7 @@ static void count_out(struct call *call)
 
 static void lease_noted(struct call *call)
 {
-    call->leased_us = clock_now_us();
+    call->leased_us = now_of(call);
     call->reused = call->link->calls_count > 0;
     if (call->reused) {
         stats_add(call->processor->upstream->options.stats, call->processor->stat_reused, 1);
@@ -82,7 +86,7 @@ static enum found find_link(struct call *call, enum err *err)
 {
     struct processor *processor = call->processor;
     while (call->attempts < CALL_ATTEMPTS_MAX) {
-        uint64_t now_us = clock_now_us();
+        uint64_t now_us = now_of(call);
         struct endpoint *endpoint = processor_pick(processor, call, now_us);
         if (endpoint == NULL) {
             return call->attempts == 0 ? FOUND_NO_PLACE : FOUND_FAILURE;
@@ -136,7 +140,7 @@ enum call_start call_open(struct call *call, struct processor *processor, struct
         .arena = arena,
         .safe = safe,
         .head_request = head_request,
-        .opened_us = clock_now_us(),
+        .opened_us = loop_now_us(processor->upstream->options.loop),
     };
     list_init(&call->in_queue);
     if (processor->name_state == NAME_FAILED) {
@@ -211,7 +215,7 @@ void call_on_link_open(struct call *call)
 void call_on_link_failed(struct call *call, enum err err, const char *words)
 {
     call->link = NULL;
-    balance_note(&call->endpoint->load, 0, true, clock_now_us());
+    balance_note(&call->endpoint->load, 0, true, now_of(call));
     enum err next = err;
     switch (find_link(call, &next)) {
     case FOUND_LINK:
@@ -278,7 +282,7 @@ static bool begin_answer(struct call *call)
         .target_bytes_max = 0,
         .body_bytes_max = UINT64_MAX,
     };
-    call->first_byte_us = clock_now_us();
+    call->first_byte_us = now_of(call);
     call->message = http_message_new(call->arena, HTTP_RESPONSE_MESSAGE, &limits, call->head_request);
     return call->message != NULL;
 }
@@ -346,7 +350,7 @@ void call_on_link_end(struct call *call, enum err err)
 
 static void note_answer(struct call *call, bool failed)
 {
-    uint64_t now_us = clock_now_us();
+    uint64_t now_us = now_of(call);
     uint64_t until_us = call->first_byte_us != 0 ? call->first_byte_us : now_us;
     if (call->leased_us != 0 && (call->answer_done || failed)) {
         balance_note(&call->endpoint->load, until_us - call->leased_us, failed, now_us);

@@ -90,7 +90,7 @@ static void on_timer(struct timer *timer)
     struct call *call = link->call;
     if (link->state == LINK_CONNECTING) {
         struct endpoint *endpoint = link->endpoint;
-        endpoint->resting_until_us = clock_now_us() + ENDPOINT_REST_US;
+        endpoint->resting_until_us = loop_now_us(upstream_of(link)->options.loop) + ENDPOINT_REST_US;
         stats_add(upstream_of(link)->options.stats, processor_of(link)->stat_connects_failed, 1);
         link_close(link, true);
         if (call != NULL) {
@@ -111,7 +111,7 @@ enum err link_connect(struct endpoint *endpoint, struct call *call)
     }
     link->endpoint = endpoint;
     link->epoch = processor->epoch;
-    link->opened_us = clock_now_us();
+    link->opened_us = loop_now_us(upstream->options.loop);
     list_init(&link->in_idle);
     timer_init(&link->timer, upstream->options.loop, on_timer);
     deferred_init(&link->burial, on_burial);
@@ -120,7 +120,7 @@ enum err link_connect(struct endpoint *endpoint, struct call *call)
         stream_connect(upstream->options.loop, &endpoint->addr, processor->settings.tls, &link_ops, link, &err);
     if (link->stream == NULL) {
         pool_put(&upstream->links, link);
-        endpoint->resting_until_us = clock_now_us() + ENDPOINT_REST_US;
+        endpoint->resting_until_us = loop_now_us(upstream->options.loop) + ENDPOINT_REST_US;
         stats_add(upstream->options.stats, processor->stat_connects_failed, 1);
         return err;
     }
@@ -155,7 +155,7 @@ static void on_open(void *owner, enum err err)
     struct processor *processor = processor_of(link);
     struct stats *stats = upstream_of(link)->options.stats;
     struct call *call = link->call;
-    uint64_t now_us = clock_now_us();
+    uint64_t now_us = loop_now_us(upstream_of(link)->options.loop);
     if (err != ERR_OK) {
         const char *words = stream_why(link->stream);
         link->endpoint->resting_until_us = now_us + ENDPOINT_REST_US;
@@ -187,8 +187,7 @@ bool link_lease_idle(struct endpoint *endpoint, struct call *call, uint64_t now_
         return false;
     }
     list_remove(&link->in_idle);
-    timer_stop(&link->timer);
-    link_enter(link, LINK_LEASED);
+    link_enter(link, LINK_LEASED); /* its timer runs on: moved when it is idle again, ignored until then */
     link->call = call;
     call->link = link;
     return true;
@@ -209,7 +208,7 @@ void link_return(struct link *link)
         return;
     }
     stream_resume(link->stream);
-    go_idle(link, clock_now_us());
+    go_idle(link, loop_now_us(upstream_of(link)->options.loop));
 }
 
 /* ---- what arrives ---- */

@@ -72,10 +72,18 @@ static inline void json_put_text(struct json *json, const char *key, const char 
     }
 }
 
+/* A number under a key, and a text of ours: printable ASCII without quotes and backslashes, which is not looked at again. */
+void json_put_number(struct json *json, struct bytes key, uint64_t value);
+void json_put_quoted(struct json *json, struct bytes key, struct bytes value);
+
 static inline void json_put_u64(struct json *json, const char *key, uint64_t value)
 {
-    json_key(json, key);
-    json_add_u64(json, value);
+    json_put_number(json, bytes_of(key, strlen(key)), value);
+}
+
+static inline void json_put_plain(struct json *json, const char *key, struct bytes value)
+{
+    json_put_quoted(json, bytes_of(key, strlen(key)), value);
 }
 
 static inline void json_put_bool(struct json *json, const char *key, bool value)

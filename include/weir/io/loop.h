@@ -45,6 +45,13 @@ void deferred_init(struct deferred *deferred, void (*run)(struct deferred *defer
 void loop_defer(struct loop *loop, struct deferred *deferred);
 void loop_undefer(struct deferred *deferred);
 
+/*
+ * The time of the event that is being handled, by clock_now_us: read at most
+ * once an event, so that asking is free. Right for deadlines and for what an
+ * event notes; clock_now_us is for measuring within one.
+ */
+uint64_t loop_now_us(struct loop *loop);
+
 /* Microseconds spent waiting for events since the start (uv_metrics_idle_time), and since the start in all. */
 uint64_t loop_idle_us(const struct loop *loop);
 uint64_t loop_total_us(const struct loop *loop);

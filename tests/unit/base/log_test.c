@@ -331,7 +331,7 @@ static void *close_log(void *log)
 
 static void test_two_streams_in_one_pipe_do_not_mix_their_lines(void **state)
 {
-    enum { LINES = 1200 };
+    enum { LINES = 250 };
     static char text[2 * LINES * 702 + 1];
     char line[701];
     pthread_t closer;
