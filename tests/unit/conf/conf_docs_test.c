@@ -92,6 +92,8 @@ static void test_a_section_is_explained_with_its_keys(void **state)
     assert_explains("processors.NAME.timeouts", "\nkeys\n  connect         Connecting to one endpoint");
     assert_explains("processors.timeouts", "processors.NAME.timeouts\n");
     assert_explains("processors.acme", "processors\n");
+    assert_explains("listeners.public", "listeners\n  Where clients connect.\n");
+    assert_explains("routes[3]", "routes\n");
     assert_explains("processors", "\n  url             Scheme, host and port of its API.\n");
     assert_explains("shutdown", "\n  drain ");
 }

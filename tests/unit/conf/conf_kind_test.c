@@ -446,6 +446,8 @@ static void test_matches_that_no_request_has_are_refused(void **state)
         {"host: 'pay example'", "'pay example' for routes.r.match.host is not a host"},
         {"host: https://pay.example.com", "for routes.r.match.host "},
         {"host: 10.0.0.300", "is not a host"},
+        {"host: '[::1'", "'[::1' for routes.r.match.host is not a host"},
+        {"host: '::1]'", "'::1]' for routes.r.match.host is not a host"},
         {"method: post", "'post' for routes.r.match.method is not upper case"},
         {"method: POSz", "'POSz' for routes.r.match.method is not upper case"},
         {"method: 'P OST'", "'P OST' for routes.r.match.method is not a method"},
