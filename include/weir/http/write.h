@@ -25,7 +25,7 @@ struct bytes http_write_bytes(const struct http_writer *writer);
 void http_write_request_line(struct http_writer *writer, struct bytes method, struct bytes target);
 /* "HTTP/1.1 200 OK\r\n"; the reason phrase is ours by status. */
 void http_write_status_line(struct http_writer *writer, uint16_t status);
-/* name and value must hold no CR, LF or NUL: DCHECKed. */
+/* name and value must hold no CR, LF or NUL: DCHECKed; that the value holds no LF is CHECKed in every build. */
 void http_write_field(struct http_writer *writer, struct bytes name, struct bytes value);
 void http_write_field_u64(struct http_writer *writer, struct bytes name, uint64_t value);
 /* Raw text that is whole lines already ("Connection: close\r\n"). */

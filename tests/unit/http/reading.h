@@ -13,7 +13,7 @@
 
 #include "weir/http/message.h"
 
-#define READING_BYTES_MAX (1 << 19)
+#define READING_NOTE_MAX 32768 /* of one note that is formatted */
 #define READING_BODY_MAX 65536
 
 struct reading {
@@ -35,24 +35,53 @@ struct reading {
     bool closed;   /* stopped behind a message that ends its connection */
     char *text;    /* the transcript, NUL-terminated; owned */
     size_t text_len;
+    size_t text_size;
     /* while it runs */
     struct blocks blocks;
     struct arena arena;
     struct http_message *message;
     char *body;
     size_t body_len;
+    size_t body_size;
 };
 
 #define READING_LIMITS ((struct http_limits){16384, HTTP_TARGET_BYTES_MAX, READING_BODY_MAX})
 
+/* Makes room for `more` bytes behind `len`; small at first, since a fuzzer reads many short inputs. */
+static void reading_grow(char **at, size_t *size, size_t len, size_t more)
+{
+    if (len + more <= *size)
+        return;
+    while (*size < len + more)
+        *size = *size == 0 ? 1024 : 2 * *size;
+    *at = realloc(*at, *size);
+    CHECK(*at != NULL);
+}
+
 __attribute__((format(printf, 2, 3))) static void reading_note(struct reading *reading, const char *format, ...)
 {
-    va_list arguments;
-    va_start(arguments, format);
-    int len = vsnprintf(reading->text + reading->text_len, READING_BYTES_MAX - reading->text_len, format, arguments);
-    va_end(arguments);
-    CHECK(len >= 0 && reading->text_len + (size_t)len < READING_BYTES_MAX);
-    reading->text_len += (size_t)len;
+    for (size_t size = 512;; size = READING_NOTE_MAX) {
+        reading_grow(&reading->text, &reading->text_size, reading->text_len, size);
+        va_list arguments;
+        va_start(arguments, format);
+        int len = vsnprintf(reading->text + reading->text_len, size, format, arguments);
+        va_end(arguments);
+        CHECK(len >= 0 && (size_t)len < READING_NOTE_MAX);
+        if ((size_t)len < size) {
+            reading->text_len += (size_t)len;
+            return;
+        }
+    }
+}
+
+static void reading_note_hex(struct reading *reading, struct bytes bytes)
+{
+    static const char digits[] = "0123456789abcdef";
+    reading_grow(&reading->text, &reading->text_size, reading->text_len, 2 * bytes.len);
+    for (size_t i = 0; i < bytes.len; i++) {
+        reading->text[reading->text_len++] = digits[(unsigned char)bytes.at[i] >> 4];
+        reading->text[reading->text_len++] = digits[(unsigned char)bytes.at[i] & 15];
+    }
 }
 
 static void reading_note_head(struct reading *reading, const struct http_head *head)
@@ -71,6 +100,7 @@ static void reading_note_head(struct reading *reading, const struct http_head *h
 static void reading_on_body(struct reading *reading, struct bytes body)
 {
     CHECK(body.len > 0 && reading->body_len + body.len <= READING_BODY_MAX);
+    reading_grow(&reading->body, &reading->body_size, reading->body_len, body.len);
     memcpy(reading->body + reading->body_len, body.at, body.len);
     reading->body_len += body.len;
 }
@@ -81,8 +111,7 @@ static void reading_on_end(struct reading *reading, const struct http_message *m
     reading->messages++;
     reading_note(reading, "body %zu of %llu wire bytes: ", reading->body_len,
                  (unsigned long long)http_message_wire_bytes(message));
-    for (size_t i = 0; i < reading->body_len; i++)
-        reading_note(reading, "%02x", (unsigned char)reading->body[i]);
+    reading_note_hex(reading, bytes_of(reading->body, reading->body_len));
     reading_note(reading, "\n");
     if (reading->on_message != NULL)
         reading->on_message(reading, http_message_head(message), bytes_of(reading->body, reading->body_len));
@@ -136,10 +165,6 @@ static size_t reading_piece(struct reading *reading, size_t left)
 /* Every piece is fed from memory of its own size, so that a read past it is found. */
 static void reading_run(struct reading *reading, struct bytes input)
 {
-    reading->text = malloc(READING_BYTES_MAX);
-    reading->body = malloc(READING_BODY_MAX);
-    CHECK(reading->text != NULL && reading->body != NULL);
-    reading->text[0] = '\0';
     blocks_init(&reading->blocks, 0, 4);
     arena_init(&reading->arena, &reading->blocks);
     bool going = true;
