@@ -18,8 +18,8 @@
 #include "weir/http/message.h"
 #include "weir/io/timer.h"
 
-#define HEAD_BYTES_MAX (64 * 1024)
-#define BODY_BYTES_MAX (UINT64_C(1) << 30)
+#define HEAD_BYTES_MAX   (64 * 1024)
+#define BODY_BYTES_MAX   (UINT64_C(1) << 30)
 #define UNREAD_BYTES_MAX (1024 * 1024)
 
 enum connection_state {
@@ -36,7 +36,7 @@ struct connection {
     struct server *server; /* borrowed */
     struct list in_connections;
     struct stream *stream;
-    struct timer timer;     /* delay and trickle */
+    struct timer timer; /* delay and trickle */
     enum connection_state state;
     uint64_t number;
     uint64_t request_count; /* whose heads have come */
@@ -413,8 +413,7 @@ static void on_read(void *owner, struct bytes data)
     if (connection->state == CONNECTION_READING && connection->unread.len == 0) {
         data = feed(connection, data);
     }
-    if (data.len > 0 && !wants_no_input(connection) &&
-        buf_append(&connection->unread, data, BLOCKS_MUST) != ERR_OK) {
+    if (data.len > 0 && !wants_no_input(connection) && buf_append(&connection->unread, data, BLOCKS_MUST) != ERR_OK) {
         connection_close(connection);
     }
 }

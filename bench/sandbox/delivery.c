@@ -16,10 +16,12 @@
 
 #define FILLER_16 "0123456789abcdef"
 #define FILLER_64 FILLER_16 FILLER_16 FILLER_16 FILLER_16
-#define FILLER_1K FILLER_64 FILLER_64 FILLER_64 FILLER_64 FILLER_64 FILLER_64 FILLER_64 FILLER_64 \
-    FILLER_64 FILLER_64 FILLER_64 FILLER_64 FILLER_64 FILLER_64 FILLER_64 FILLER_64
-#define FILLER_16K FILLER_1K FILLER_1K FILLER_1K FILLER_1K FILLER_1K FILLER_1K FILLER_1K FILLER_1K \
-    FILLER_1K FILLER_1K FILLER_1K FILLER_1K FILLER_1K FILLER_1K FILLER_1K FILLER_1K
+#define FILLER_1K                                                                                                      \
+    FILLER_64 FILLER_64 FILLER_64 FILLER_64 FILLER_64 FILLER_64 FILLER_64 FILLER_64 FILLER_64 FILLER_64 FILLER_64      \
+        FILLER_64 FILLER_64 FILLER_64 FILLER_64 FILLER_64
+#define FILLER_16K                                                                                                     \
+    FILLER_1K FILLER_1K FILLER_1K FILLER_1K FILLER_1K FILLER_1K FILLER_1K FILLER_1K FILLER_1K FILLER_1K FILLER_1K      \
+        FILLER_1K FILLER_1K FILLER_1K FILLER_1K FILLER_1K
 
 static const char filler[] = FILLER_16K;
 #define FILLER_BYTES (sizeof(filler) - 1)
@@ -235,7 +237,7 @@ static bool wire_bend(struct wire *wire, struct bytes head, struct bytes body, c
 static bool assemble(struct wire *wire, const struct answer *answer, const struct faults *faults, bool close,
                      bool head_only)
 {
-    enum framing framing = faults_has(faults, FAULT_NO_LENGTH)  ? FRAMING_NONE
+    enum framing framing = faults_has(faults, FAULT_NO_LENGTH) ? FRAMING_NONE
                            : faults_has(faults, FAULT_CHUNKED) ? FRAMING_CHUNKED
                                                                : FRAMING_LENGTH;
     char head_text[HEAD_BYTES];

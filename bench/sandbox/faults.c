@@ -31,8 +31,8 @@ static bool parse_one(struct bytes element, struct faults *faults)
         if (words[id].valued != (equals != SIZE_MAX)) {
             return false;
         }
-        if (words[id].valued && (!bytes_to_u64(bytes_trim(bytes_skip(element, equals + 1)), &value) ||
-                                 value > FAULT_VALUE_MAX)) {
+        if (words[id].valued &&
+            (!bytes_to_u64(bytes_trim(bytes_skip(element, equals + 1)), &value) || value > FAULT_VALUE_MAX)) {
             return false;
         }
         faults->set |= 1u << id;

@@ -43,9 +43,12 @@ static int fail_usage(const char *message)
 static int options_read(int argc, char **argv, struct options *options)
 {
     static const struct option table[] = {
-        {"listen", required_argument, NULL, 'l'}, {"name", required_argument, NULL, 'n'},
-        {"dedup", required_argument, NULL, 'd'},  {"cert", required_argument, NULL, 'c'},
-        {"key", required_argument, NULL, 'k'},    {"help", no_argument, NULL, 'h'},
+        {"listen", required_argument, NULL, 'l'},
+        {"name", required_argument, NULL, 'n'},
+        {"dedup", required_argument, NULL, 'd'},
+        {"cert", required_argument, NULL, 'c'},
+        {"key", required_argument, NULL, 'k'},
+        {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
     int option;

@@ -12,10 +12,10 @@
 #include "weir/base/json.h"
 #include "weir/http/write.h"
 
-#define TYPE_JSON "application/json"
+#define TYPE_JSON          "application/json"
 #define PAYMENT_TEXT_BYTES 1024
-#define ERROR_TEXT_BYTES 512
-#define BYTES_ANSWER_MAX (UINT64_C(1) << 30)
+#define ERROR_TEXT_BYTES   512
+#define BYTES_ANSWER_MAX   (UINT64_C(1) << 30)
 
 typedef void (*route_cb)(struct sandbox *sandbox, const struct request *request, struct arena *arena,
                          struct answer *answer);
@@ -189,8 +189,7 @@ static void on_health(struct sandbox *sandbox, const struct request *request, st
 }
 
 /* GET /bytes/512: a body of exactly so many bytes, for benchmarks and for large answers. */
-static void on_bytes(struct sandbox *sandbox, const struct request *request, struct arena *arena,
-                     struct answer *answer)
+static void on_bytes(struct sandbox *sandbox, const struct request *request, struct arena *arena, struct answer *answer)
 {
     uint64_t count;
 
@@ -226,8 +225,7 @@ static void on_requests(struct sandbox *sandbox, const struct request *request, 
     answer_owned(arena, ledger_print_requests(sandbox->ledger), answer);
 }
 
-static void on_fault(struct sandbox *sandbox, const struct request *request, struct arena *arena,
-                     struct answer *answer)
+static void on_fault(struct sandbox *sandbox, const struct request *request, struct arena *arena, struct answer *answer)
 {
     struct input_fault fault;
     struct faults faults;
@@ -245,8 +243,7 @@ static void on_fault(struct sandbox *sandbox, const struct request *request, str
     answer_json(answer, 200, BYTES("{}"));
 }
 
-static void on_reset(struct sandbox *sandbox, const struct request *request, struct arena *arena,
-                     struct answer *answer)
+static void on_reset(struct sandbox *sandbox, const struct request *request, struct arena *arena, struct answer *answer)
 {
     (void)request;
     (void)arena;
@@ -298,7 +295,8 @@ bool routes_request_pays(const struct http_head *head)
 void routes_answer(struct sandbox *sandbox, const struct request *request, struct arena *arena, struct answer *answer)
 {
     for (size_t i = 0; i < ARRAY_COUNT(routes); i++) {
-        if (path_matches(routes[i].path, request->head->path) && method_matches(routes[i].method, request->head->method)) {
+        if (path_matches(routes[i].path, request->head->path) &&
+            method_matches(routes[i].method, request->head->method)) {
             routes[i].run(sandbox, request, arena, answer);
             return;
         }

@@ -6,7 +6,7 @@
 #include "connection.h"
 
 #define CONNECTIONS_MAX 20000
-#define BACKLOG 4096
+#define BACKLOG         4096
 
 static void on_accepted(void *owner, struct stream *stream)
 {

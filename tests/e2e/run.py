@@ -29,6 +29,20 @@ sys.path.insert(0, str(HERE))
 import harness  # noqa: E402
 
 DEADLINE_S = 60
+
+# What a quick run asks (tests/run.sh --quick sets QUICK=1): the wire, the money, and that it comes and goes in order.
+QUICK = ("test_wire_requests.test_framing", "test_wire_requests.test_chunks", "test_wire_requests.test_bytes",
+         "test_wire_requests.test_targets", "test_wire_requests.test_accepted", "test_wire_requests.test_fields",
+         "test_wire_requests.test_what_stands", "test_wire_responses.test_a_malformed_head_is_502",
+         "test_wire_responses.test_bytes_behind", "test_wire_responses.test_a_body_that_is_cut",
+         "test_keepalive_pipelining.test_pipelined", "test_keepalive_pipelining.test_answers_never",
+         "test_keepalive_pipelining.test_a_payment", "test_outcomes.test_nothing_is_ever", "test_outcomes.test_answers_of",
+         "test_outcomes.test_reasons_before", "test_outcomes.test_faults", "test_timeouts.test_a_slow_answer",
+         "test_routing.test_the_first", "test_tls.test_both", "test_tls.test_a_processor_is_verified",
+         "test_tls.test_client_certificates", "test_forwarded.test_what_nobody", "test_pool.test_links",
+         "test_reload.test_a_request_ends", "test_reload.test_a_bad_file", "test_shutdown.test_what_runs",
+         "test_shutdown.test_drain_under", "test_logs_metrics.test_every", "test_logs_metrics.test_card",
+         "test_cli.test_five", "test_admin.test_status")
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -123,6 +137,8 @@ def discover(pattern):
                      if name.startswith("test_") and inspect.isfunction(value) and value.__module__ == path.stem]
         functions.sort(key=lambda item: item[1].__code__.co_firstlineno)
         found += [(f"{path.stem}.{name}", value) for name, value in functions]
+    if not pattern and os.environ.get("QUICK") == "1":
+        found = [item for item in found if item[0].startswith(QUICK)]
     if pattern:
         words = pattern.split(" or ")
         found = [item for item in found if any(word.strip() in item[0] for word in words)]
@@ -183,7 +199,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default=os.environ.get("WEIR_BUILD", "build-dev"), help="where the binaries are")
     parser.add_argument("-k", metavar="TEXT", help="only tests whose name contains TEXT ('a or b': either)")
-    parser.add_argument("-j", type=int, default=max(2, os.cpu_count() or 2), help="tests at a time")
+    parser.add_argument("-j", type=int, default=2 * (os.cpu_count() or 1), help="tests at a time")
     parser.add_argument("-v", action="store_true", help="name every test")
     parser.add_argument("--list", action="store_true", help="name the tests and end")
     args = parser.parse_args()

@@ -168,7 +168,6 @@ def test_faults_of_the_sandbox_leave_the_ledger_in_step_with_the_outcome():
             "two-answers": (200, "answered", 1),
             "extra-bytes": (200, "answered", 1),
             "close": (200, "answered", 1),
-            "trickle=1": (200, "answered", 1),
             "big=300000": (200, "answered", 1),
             "reset-before": (502, "unknown", 0),
             "reset-after": (502, "unknown", 1),
@@ -199,3 +198,11 @@ def test_faults_of_the_sandbox_leave_the_ledger_in_step_with_the_outcome():
                 seen = sandbox.requests()
                 check_equal(len(seen), 1, "requests that the processor saw")
                 check_equal((seen[0]["malformed"], seen[0]["complete"]), (None, True))
+
+
+def test_an_answer_that_trickles_is_an_answer():
+    with Sandbox(name="acme") as sandbox, Weir(sandbox) as weir:
+        answer = weir.ask("POST", "/v1/payments", ["Sandbox-Fault: trickle=1"], b'{"amount": 4200}')
+        check_equal((answer.status, answer.outcome), (200, "answered"))
+        check_equal(json.loads(answer.body)["amount"], 4200)
+        check_equal(len(sandbox.ledger()), 1)
