@@ -1,5 +1,5 @@
 /*
- * Stopping, as design.md section 6 tells it. The states follow each other in
+ * Stopping, as docs/operations.md tells it. The states follow each other in
  * one direction; a second TERM jumps to the end. What ends the loop is always
  * the same deferred step, so that everything that closed is freed before.
  */

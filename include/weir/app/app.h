@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-/* Exit statuses, a contract (design.md section 6; 64 and 78 as in sysexits.h). */
+/* Exit statuses, a contract with scripts (docs/operations.md; 64 and 78 as in sysexits.h). */
 enum app_exit {
     APP_EXIT_OK = 0,
     APP_EXIT_FINDINGS = 1, /* check found something, or a verb failed */

@@ -1,5 +1,5 @@
 /*
- * Card numbers never reach a log, a metric or a name (design.md decision 12;
+ * Card numbers never reach a log, a metric or a name (docs/decisions/0022;
  * PCI DSS 4.0.1 3.4.1). A run of 13 to 19 digits, single spaces or dashes
  * between them allowed, that passes the Luhn check is printed as its first six,
  * asterisks and its last four.

@@ -135,7 +135,7 @@ const struct conf_finding *conf_findings_at(const struct conf_findings *findings
 void conf_findings_add(struct conf_findings *findings, bool is_error, int line, int column, int width,
                        const char *message, const char *hint, const char *allowed);
 /*
- * All findings in file order, as design.md section 5 shows them, with the
+ * All findings in file order, as docs/operations.md shows them, with the
  * source line and the caret, and a last line such as
  * "weir.yaml: 3 errors, 1 warning: not loaded". malloc'ed text, the caller frees.
  */

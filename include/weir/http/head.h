@@ -14,7 +14,7 @@
 
 #define HTTP_FIELDS_MAX 100
 
-/*     name                 singleton: a second line is refused (reliability.md 3.1) */
+/*     name                 singleton: a second line is refused */
 #define HTTP_FIELD_TABLE(ROW)                          \
     ROW(OTHER,              "",                    0)  \
     ROW(AUTHORIZATION,      "authorization",       1)  \

@@ -1,7 +1,7 @@
 /*
  * Why an answer is what it is: one table (policy/reason.def) that feeds the
  * reply, the access log, the metric label, `weir explain` and docs/reasons.md.
- * Names, statuses and outcomes are a contract with merchants (design.md 7).
+ * Names, statuses and outcomes are a contract with merchants (docs/reasons.md).
  */
 #ifndef WEIR_POLICY_REASON_H
 #define WEIR_POLICY_REASON_H

@@ -374,7 +374,7 @@ static void test_an_accepted_stream_can_be_refused(void **state)
     pair_close(&pair);
 }
 
-/* design.md section 9: 0.6 KiB for a plain client, of which the gate needs its part. */
+/* The budget is 0.6 KiB for a plain client, of which the gate needs its part. */
 static void test_an_idle_plain_stream_is_small(void **state)
 {
     (void)state;
