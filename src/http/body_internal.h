@@ -38,7 +38,8 @@ struct body {
     struct gather trailer;
 };
 
-void body__init(struct body *body, struct arena *arena, enum http_kind kind, enum http_framing framing, uint64_t length);
+void body__init(struct body *body, struct arena *arena, enum http_kind kind, enum http_framing framing,
+                uint64_t length);
 /*
  * As http_message_feed: HTTP_MORE, HTTP_BODY, HTTP_END or HTTP_FAULTED with `verdict`. `decoded_max` bounds the
  * decoded bytes of a chunked body; a length was compared with it before.

@@ -34,7 +34,7 @@ struct verdict rules__request(struct http_head *head);
 /* Ditto with status. `method_head`: the answer to a HEAD. 1xx heads pass as well (101 does not). */
 struct verdict rules__response(struct http_head *head, bool method_head);
 
-/* Fills ids, trims values, marks hop-by-hop fields and sets `seen`; refuses a second line of a singleton in `singletons`. */
+/* Fills ids, trims values, marks hop-by-hop fields, sets `seen`; refuses a second field of an id in `singletons`. */
 struct verdict rules__identify(struct http_head *head, uint32_t singletons);
 /* Fields of this id do not go on. */
 void rules__drop(struct http_head *head, enum http_field_id id);

@@ -74,7 +74,7 @@ static const char *line_fault(const char *at)
     return stray_text(at[0]);
 }
 
-/* A first line ends in CR LF and holds no other CR. Looked at first, so that a lone CR is refused before its LF comes. */
+/* A first line ends in CR LF and holds no other CR. Looked at first: a lone CR is refused before its LF comes. */
 static const char *first_line_fault(struct bytes line)
 {
     size_t cr = bytes_find(line, '\r');

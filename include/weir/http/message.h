@@ -64,12 +64,15 @@ WEIR_MUSTCHECK struct http_message *http_message_new(struct arena *arena, enum h
  */
 enum http_event http_message_feed(struct http_message *message, struct bytes *data, struct bytes *body);
 
-/* The peer ended the connection here: HTTP_END when that is a legal end (never for requests), HTTP_MORE when nothing had
- * begun, else HTTP_FAULTED. */
+/*
+ * The peer ended the connection here: HTTP_END when the message was complete (no message is framed by its end), HTTP_MORE
+ * when nothing had begun, else HTTP_FAULTED.
+ */
 enum http_event http_message_finish(struct http_message *message);
 
 const struct http_head *http_message_head(const struct http_message *message); /* valid after HTTP_HEAD */
-void http_message_set_body_max(struct http_message *message, uint64_t body_bytes_max); /* ditto; a longer content_length faults at once: check */
+/* Ditto. A longer content_length faults at once: check. */
+void http_message_set_body_max(struct http_message *message, uint64_t body_bytes_max);
 enum http_fault http_message_fault(const struct http_message *message);
 const char *http_message_fault_text(const struct http_message *message); /* "two Content-Length fields"; static */
 bool http_message_begun(const struct http_message *message);             /* a byte other than a leading CRLF was fed */

@@ -27,8 +27,8 @@ struct scan_result scan_response_head(struct bytes head);
 struct scan_result scan_request_line(struct bytes line, uint32_t target_bytes_max);
 struct scan_result scan_status_line(struct bytes line);
 /*
- * Field lines and the empty line behind them, as in a trailer section; `request` as in scan_request_head. Instead of the
- * empty line a CR and one byte other than LF may end them: that is refused, unless something before it is.
+ * Field lines and the empty line behind them, as in a trailer section; `request` as in scan_request_head. Instead of
+ * the empty line a CR and one byte other than LF may end them: that is refused, unless something before it is.
  */
 struct scan_result scan_fields(struct bytes fields, bool request);
 
