@@ -1,0 +1,456 @@
+/*
+ * Calls and links over real sockets: a processor in the same loop answers, or
+ * does not. Asserted is which link a call gets, what is told when none is to be
+ * had, and that an odd link never carries a second call.
+ */
+#include "base/unit.h"
+
+#include <stdio.h>
+
+#include "io/io_support.h"
+#include "weir/upstream/upstream.h"
+
+#define ANSWER "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+#define FAR_STREAMS_MAX 16
+
+/* The processor's end: counts connections and answers every read with `answer`. */
+static struct {
+    struct acceptor *acceptor;
+    struct stream *streams[FAR_STREAMS_MAX];
+    int accepted;
+    const char *answer; /* NULL: silence */
+    bool shut_after;
+} far;
+
+static struct loop *loop;
+static struct stats *stats;
+static struct upstream *upstream;
+static struct processor *processor;
+
+/* What the owner of a call was told. */
+struct caller {
+    struct arena arena;
+    struct call call;
+    bool ready, refused, head, end, failed;
+    enum call_refusal refusal;
+    enum call_failure failure;
+    size_t body_bytes;
+};
+
+/* ---- the far end ---- */
+
+static void far_on_read(void *owner, struct bytes data)
+{
+    struct stream **slot = owner;
+
+    (void)data;
+    if (far.answer != NULL) {
+        struct bytes answer = bytes_from_text(far.answer);
+        assert_int_equal(stream_write(*slot, &answer, 1).err, ERR_OK);
+    }
+    if (far.shut_after) {
+        stream_shut(*slot);
+    }
+}
+
+static void far_on_end(void *owner, enum err err)
+{
+    struct stream **slot = owner;
+
+    (void)err;
+    stream_close(*slot, false);
+    *slot = NULL;
+}
+
+static void far_on_drain(void *owner)
+{
+    (void)owner;
+}
+
+static const struct stream_ops far_ops = {.on_read = far_on_read, .on_end = far_on_end, .on_drain = far_on_drain};
+
+static void far_on_accepted(void *owner, struct stream *stream)
+{
+    (void)owner;
+    assert_true(far.accepted < FAR_STREAMS_MAX);
+    far.streams[far.accepted] = stream;
+    stream_attach(stream, &far_ops, &far.streams[far.accepted]);
+    far.accepted++;
+}
+
+static void far_close(void)
+{
+    for (int i = 0; i < far.accepted; i++) {
+        if (far.streams[i] != NULL) {
+            stream_close(far.streams[i], false);
+            far.streams[i] = NULL;
+        }
+    }
+}
+
+/* ---- the near end ---- */
+
+static void caller_on_ready(void *owner)
+{
+    ((struct caller *)owner)->ready = true;
+}
+
+static void caller_on_refused(void *owner, enum call_refusal why, const char *words)
+{
+    struct caller *caller = owner;
+
+    assert_true(words[0] != '\0');
+    caller->refused = true;
+    caller->refusal = why;
+}
+
+static void caller_on_head(void *owner, const struct http_head *head)
+{
+    assert_int_equal(head->status, 200);
+    ((struct caller *)owner)->head = true;
+}
+
+static void caller_on_body(void *owner, struct bytes body)
+{
+    ((struct caller *)owner)->body_bytes += body.len;
+}
+
+static void caller_on_end(void *owner)
+{
+    ((struct caller *)owner)->end = true;
+}
+
+static void caller_on_failed(void *owner, enum call_failure why, const char *words)
+{
+    struct caller *caller = owner;
+
+    assert_true(words[0] != '\0');
+    caller->failed = true;
+    caller->failure = why;
+}
+
+static void caller_on_nothing(void *owner)
+{
+    (void)owner;
+}
+
+static const struct call_ops caller_ops = {
+    .on_ready = caller_on_ready,
+    .on_refused = caller_on_refused,
+    .on_head = caller_on_head,
+    .on_body = caller_on_body,
+    .on_end = caller_on_end,
+    .on_failed = caller_on_failed,
+    .on_writable = caller_on_nothing,
+    .on_step = caller_on_nothing,
+};
+
+static enum call_start begin(struct caller *caller, bool safe)
+{
+    const char *words = "";
+    enum call_start start;
+
+    *caller = (struct caller){0};
+    arena_init(&caller->arena, loop_blocks(loop));
+    start = call_open(&caller->call, processor, &caller->arena, safe, false, &caller_ops, caller, &caller->refusal,
+                      &words);
+    caller->ready = start == CALL_START_READY;
+    caller->refused = start == CALL_START_REFUSED;
+    return start;
+}
+
+static void send_request(struct caller *caller)
+{
+    struct bytes request = BYTES("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    struct stream_wrote wrote = call_send(&caller->call, &request, 1);
+
+    assert_int_equal(wrote.err, ERR_OK);
+    assert_true(wrote.sent);
+    call_request_done(&caller->call);
+}
+
+static void finish(struct caller *caller)
+{
+    call_close(&caller->call, false);
+    arena_reset(&caller->arena);
+}
+
+/* One whole call; the link goes back to the pool. */
+static void pass(struct caller *caller, bool safe)
+{
+    (void)begin(caller, safe);
+    UNTIL(loop, caller->ready);
+    send_request(caller);
+    UNTIL(loop, caller->end || caller->failed);
+    finish(caller);
+}
+
+/* ---- setting up ---- */
+
+static struct conf_processor conf_of(uint16_t port)
+{
+    static struct addr endpoint;
+    char text[32];
+
+    (void)snprintf(text, sizeof text, "127.0.0.1:%u", (unsigned)port);
+    assert_true(addr_parse(bytes_from_text(text), &endpoint));
+    return (struct conf_processor){
+        .name = "acme",
+        .url = "http://acme.example",
+        .host = "acme.example",
+        .port = 80,
+        .endpoints = &endpoint,
+        .endpoint_count = 1,
+        .connect_ms = 2000,
+        .connections = 2,
+        .link_idle_ms = 55000,
+        .link_age_ms = 300000,
+        .queue = 1,
+        .concurrency = 8,
+    };
+}
+
+static int open_world(void **state)
+{
+    struct addr_listen at;
+    enum err err = ERR_OK;
+    char why[200];
+
+    (void)state;
+    memset(&far, 0, sizeof far);
+    far.answer = ANSWER;
+    loop = loop_open(0);
+    stats = stats_open();
+    assert_true(addr_listen_parse(BYTES("127.0.0.1:0"), &at));
+    far.acceptor = acceptor_open(loop, &at, 64, far_on_accepted, NULL, &err, why, sizeof why);
+    assert_non_null(far.acceptor);
+    const struct upstream_options options = {.loop = loop, .stats = stats};
+    upstream = upstream_open(&options);
+    const struct conf_processor conf = conf_of(acceptor_port(far.acceptor));
+    processor = processor_hold(upstream, &conf, NULL);
+    assert_non_null(processor);
+    return 0;
+}
+
+static int close_world(void **state)
+{
+    (void)state;
+    processor_release(processor);
+    upstream_close(upstream);
+    if (far.acceptor != NULL) {
+        acceptor_close(far.acceptor);
+    }
+    far_close();
+    assert_true(loop_close(loop)); /* every link, timer and block was given back */
+    stats_close(stats);
+    return 0;
+}
+
+static struct processor_state now(void)
+{
+    struct processor_state state;
+
+    processor_state(processor, &state);
+    return state;
+}
+
+/* ---- tests ---- */
+
+static void test_a_link_is_used_again_after_two_whole_messages(void **state)
+{
+    struct caller first, second;
+
+    (void)state;
+    pass(&first, false);
+    assert_int_equal(now().links_idle, 1);
+    assert_int_equal(begin(&second, false), CALL_START_READY);
+    assert_true(second.call.reused);
+    send_request(&second);
+    UNTIL(loop, second.end);
+    finish(&second);
+    assert_int_equal(far.accepted, 1);
+    assert_int_equal(now().in_flight, 0);
+}
+
+static void test_an_answer_before_the_request_is_whole_costs_the_link(void **state)
+{
+    struct bytes part = BYTES("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf");
+    struct caller caller;
+
+    (void)state;
+    (void)begin(&caller, false);
+    UNTIL(loop, caller.ready);
+    assert_true(call_send(&caller.call, &part, 1).sent);
+    UNTIL(loop, caller.end);
+    finish(&caller);
+    assert_int_equal(now().links_idle, 0);
+}
+
+static void test_bytes_behind_an_answer_cost_the_link(void **state)
+{
+    struct caller caller;
+
+    (void)state;
+    far.answer = ANSWER "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong";
+    pass(&caller, true);
+    assert_int_equal(caller.body_bytes, 2);
+    assert_int_equal(now().links_idle, 0);
+}
+
+static void test_bytes_on_an_idle_link_close_it(void **state)
+{
+    struct bytes stray = BYTES("x");
+    struct caller caller;
+
+    (void)state;
+    pass(&caller, true);
+    assert_int_equal(now().links_idle, 1);
+    assert_int_equal(stream_write(far.streams[0], &stray, 1).err, ERR_OK);
+    UNTIL(loop, now().links_idle == 0);
+}
+
+static void test_connection_close_is_obeyed(void **state)
+{
+    struct caller caller;
+
+    (void)state;
+    far.answer = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";
+    pass(&caller, true);
+    assert_int_equal(now().links_idle, 0);
+}
+
+static void test_a_link_that_the_processor_ends_while_idle_is_gone(void **state)
+{
+    struct caller caller;
+
+    (void)state;
+    pass(&caller, true);
+    far_close();
+    UNTIL(loop, now().links_idle == 0);
+}
+
+static void test_an_end_before_the_answer_is_told_apart_from_one_within(void **state)
+{
+    struct caller caller;
+
+    (void)state;
+    far.answer = NULL;
+    far.shut_after = true;
+    pass(&caller, false);
+    assert_true(caller.failed);
+    assert_int_equal(caller.failure, CALL_CLOSED);
+    far.answer = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf";
+    pass(&caller, false);
+    assert_int_equal(caller.failure, CALL_INCOMPLETE);
+    far.answer = "SMTP ready\r\n\r\n";
+    pass(&caller, false);
+    assert_int_equal(caller.failure, CALL_MALFORMED);
+}
+
+static void test_beyond_the_connections_calls_queue_in_order_and_beyond_the_queue_they_are_refused(void **state)
+{
+    struct caller held[2], waiting, refused;
+
+    (void)state;
+    far.answer = NULL;
+    for (int i = 0; i < 2; i++) {
+        (void)begin(&held[i], false);
+        UNTIL(loop, held[i].ready);
+    }
+    assert_int_equal(begin(&waiting, false), CALL_START_WAIT);
+    assert_int_equal(now().queued, 1);
+    assert_int_equal(begin(&refused, false), CALL_START_REFUSED);
+    assert_int_equal(refused.refusal, CALL_QUEUE_FULL);
+    finish(&refused);
+
+    far.answer = ANSWER;
+    send_request(&held[0]);
+    UNTIL(loop, held[0].end);
+    finish(&held[0]);
+    UNTIL(loop, waiting.ready);
+    assert_true(waiting.call.reused);
+    finish(&waiting);
+    finish(&held[1]);
+    assert_int_equal(now().in_flight, 0);
+}
+
+static void test_a_call_that_leaves_the_queue_is_forgotten(void **state)
+{
+    struct caller held[2], waiting;
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        (void)begin(&held[i], false);
+        UNTIL(loop, held[i].ready);
+    }
+    (void)begin(&waiting, false);
+    finish(&waiting);
+    assert_int_equal(now().queued, 0);
+    finish(&held[0]);
+    finish(&held[1]);
+    turn(loop);
+    assert_false(waiting.ready);
+}
+
+static void test_a_refused_connection_refuses_the_call_and_rests_the_endpoint(void **state)
+{
+    struct caller caller;
+
+    (void)state;
+    acceptor_close(far.acceptor);
+    far.acceptor = NULL;
+    turn(loop);
+    (void)begin(&caller, false);
+    UNTIL(loop, caller.refused);
+    assert_int_equal(caller.refusal, CALL_CONNECT_FAILED);
+    assert_int_equal(now().endpoints_resting, 1);
+    finish(&caller);
+}
+
+static void test_a_link_whose_caller_left_while_it_connected_serves_the_next(void **state)
+{
+    struct caller gone, next;
+
+    (void)state;
+    assert_int_equal(begin(&gone, false), CALL_START_WAIT);
+    finish(&gone);
+    UNTIL(loop, now().links_idle == 1);
+    assert_int_equal(begin(&next, false), CALL_START_READY);
+    finish(&next);
+    assert_int_equal(far.accepted, 1);
+}
+
+static void test_another_identity_closes_idle_links(void **state)
+{
+    struct conf_processor conf = conf_of(acceptor_port(far.acceptor));
+    struct caller caller;
+
+    (void)state;
+    pass(&caller, true);
+    conf.tls_server_name = "other.example";
+    assert_ptr_equal(processor_hold(upstream, &conf, NULL), processor);
+    assert_int_equal(now().links_idle, 0);
+    processor_release(processor);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_a_link_is_used_again_after_two_whole_messages, open_world, close_world),
+        cmocka_unit_test_setup_teardown(test_an_answer_before_the_request_is_whole_costs_the_link, open_world, close_world),
+        cmocka_unit_test_setup_teardown(test_bytes_behind_an_answer_cost_the_link, open_world, close_world),
+        cmocka_unit_test_setup_teardown(test_bytes_on_an_idle_link_close_it, open_world, close_world),
+        cmocka_unit_test_setup_teardown(test_connection_close_is_obeyed, open_world, close_world),
+        cmocka_unit_test_setup_teardown(test_a_link_that_the_processor_ends_while_idle_is_gone, open_world, close_world),
+        cmocka_unit_test_setup_teardown(test_an_end_before_the_answer_is_told_apart_from_one_within, open_world, close_world),
+        cmocka_unit_test_setup_teardown(test_beyond_the_connections_calls_queue_in_order_and_beyond_the_queue_they_are_refused,
+                                        open_world, close_world),
+        cmocka_unit_test_setup_teardown(test_a_call_that_leaves_the_queue_is_forgotten, open_world, close_world),
+        cmocka_unit_test_setup_teardown(test_a_refused_connection_refuses_the_call_and_rests_the_endpoint, open_world,
+                                        close_world),
+        cmocka_unit_test_setup_teardown(test_a_link_whose_caller_left_while_it_connected_serves_the_next, open_world,
+                                        close_world),
+        cmocka_unit_test_setup_teardown(test_another_identity_closes_idle_links, open_world, close_world),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
