@@ -77,16 +77,7 @@ static const char *path_fault(struct bytes path)
 
 static const char *query_fault(struct bytes query)
 {
-    for (size_t i = 0; i < query.len; i++) {
-        if (query.at[i] != '%')
-            continue;
-        int byte = decode(bytes_skip(query, i));
-        if (byte < 0)
-            return "a percent sign without two hex digits in the query";
-        if (byte == 0)
-            return "an encoded NUL in the query";
-    }
-    return NULL;
+    return bytes_find_text(query, BYTES("%00")) != SIZE_MAX ? "an encoded NUL in the query" : NULL;
 }
 
 static struct verdict split_origin(struct http_head *head)
