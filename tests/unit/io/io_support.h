@@ -56,7 +56,6 @@ struct end {
     enum err open_err, end_err;
     char open_why[256];
     bool pause_on_read, close_on_read, close_on_open, reset_on_read;
-    size_t pause_at_bytes; /* pause once so much was read; 0: never */
 };
 
 static inline void end_on_open(void *owner, enum err err)
@@ -88,7 +87,7 @@ static inline void end_on_read(void *owner, struct bytes data)
     memcpy(end->in + end->in_bytes, data.at, data.len);
     end->in_bytes += data.len;
     end->reads++;
-    if (end->pause_on_read || (end->pause_at_bytes > 0 && end->in_bytes >= end->pause_at_bytes)) {
+    if (end->pause_on_read) {
         stream_pause(end->stream);
     }
     if (end->close_on_read || end->reset_on_read) {

@@ -65,6 +65,23 @@ static void test_a_half_closed_stream_can_still_be_written_to(void **state)
     pair_close(&pair);
 }
 
+static void test_the_end_is_told_once_though_reading_is_asked_for_again(void **state)
+{
+    struct pair pair;
+
+    (void)state;
+    pair_open(&pair);
+    stream_shut(pair.client.stream);
+    UNTIL(pair.loop, pair.server.ends == 1);
+    stream_pause(pair.server.stream);
+    stream_resume(pair.server.stream);
+    for (int i = 0; i < 5; i++) {
+        uv_run(loop_uv(pair.loop), UV_RUN_NOWAIT);
+    }
+    assert_int_equal(pair.server.ends, 1);
+    pair_close(&pair);
+}
+
 static void test_after_shut_no_write_is_taken(void **state)
 {
     struct stream_wrote refused;
@@ -151,18 +168,25 @@ static void test_progress_is_seen_while_the_queue_drains(void **state)
     uint64_t before_us;
     size_t queued;
     struct pair pair;
+    int small = 32 * 1024, fd; /* else the kernel may grow its own queue until it holds all of ours */
 
     (void)state;
     pair_open(&pair);
+    assert_int_equal(uv_fileno((uv_handle_t *)&pair.client.stream->tcp, &fd), 0);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)), 0);
     stream_pause(pair.server.stream);
     while (stream_queued_bytes(pair.client.stream) < 4 * sizeof(chunk)) {
         assert_int_equal(stream_write(pair.client.stream, &part, 1).err, ERR_OK);
     }
     before_us = stream_progress_us(pair.client.stream);
     queued = stream_queued_bytes(pair.client.stream);
-    pair.server.pause_at_bytes = 2 * sizeof(chunk);
-    stream_resume(pair.server.stream);
-    UNTIL(pair.loop, stream_queued_bytes(pair.client.stream) < queued);
+    pair.server.pause_on_read = true;
+    while (stream_queued_bytes(pair.client.stream) == queued) {
+        int reads = pair.server.reads;
+        stream_resume(pair.server.stream);
+        UNTIL(pair.loop, pair.server.reads > reads || stream_queued_bytes(pair.client.stream) < queued);
+    }
+    assert_true(stream_queued_bytes(pair.client.stream) > 0);
     assert_true(stream_progress_us(pair.client.stream) > before_us);
     pair_close(&pair);
 }
@@ -194,6 +218,7 @@ static void test_a_queue_whose_connection_breaks_ends_the_stream(void **state)
 {
     static char chunk[1024 * 1024];
     struct bytes part = bytes_of(chunk, sizeof(chunk));
+    struct stream_wrote refused;
     struct pair pair;
 
     (void)state;
@@ -207,6 +232,9 @@ static void test_a_queue_whose_connection_breaks_ends_the_stream(void **state)
     UNTIL(pair.loop, pair.client.ends == 1);
     assert_int_equal(pair.client.end_err, ERR_RESET);
     assert_int_equal(stream_queued_bytes(pair.client.stream), 0);
+    refused = end_say(&pair.client, "more");
+    assert_int_equal(refused.err, ERR_RESET);
+    assert_false(refused.sent);
     pair_close(&pair);
 }
 
@@ -388,6 +416,7 @@ int main(void)
         cmocka_unit_test(test_parts_arrive_in_order_and_empty_ones_are_nothing),
         cmocka_unit_test(test_both_ends_know_their_addresses),
         cmocka_unit_test(test_a_half_closed_stream_can_still_be_written_to),
+        cmocka_unit_test(test_the_end_is_told_once_though_reading_is_asked_for_again),
         cmocka_unit_test(test_after_shut_no_write_is_taken),
         cmocka_unit_test(test_a_reset_is_told_as_one_and_ends_writing),
         cmocka_unit_test(test_an_immediate_error_says_that_nothing_was_sent),

@@ -237,6 +237,25 @@ static void test_tls_1_2_sessions_are_resumed_again_and_again(void **state)
     tls_tickets_close(tickets);
 }
 
+static void test_a_connection_that_is_reset_leaves_its_session_good(void **state)
+{
+    struct tls_tickets *tickets = tls_tickets_open();
+    struct tls_server_options options = {.tickets = tickets};
+    struct tls_pair tls;
+
+    (void)state;
+    tls_listen(&tls, server_of(NULL, options), client_of("pay.example", trusting));
+    for (int i = 0; i < 2; i++) {
+        tls_meet(&tls);
+        assert_int_equal(info_of(&tls.pair.client).resumed, i == 1);
+        UNTIL(tls.pair.loop, tls.client->session_count == 1);
+        stream_close(tls.pair.client.stream, true);
+        tls_part(&tls);
+    }
+    tls_close(&tls);
+    tls_tickets_close(tickets);
+}
+
 static void test_at_most_eight_sessions_are_kept(void **state)
 {
     struct tls_tickets *tickets = tls_tickets_open();
@@ -274,6 +293,7 @@ int main(void)
         cmocka_unit_test(test_sni_is_sent_for_names_and_not_for_addresses),
         cmocka_unit_test(test_connections_at_once_offer_each_ticket_once),
         cmocka_unit_test(test_tls_1_2_sessions_are_resumed_again_and_again),
+        cmocka_unit_test(test_a_connection_that_is_reset_leaves_its_session_good),
         cmocka_unit_test(test_at_most_eight_sessions_are_kept),
     };
 

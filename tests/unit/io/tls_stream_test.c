@@ -422,7 +422,7 @@ static void test_the_certificate_is_chosen_by_name(void **state)
     served_is(&tls, "pay.example", &pay_ec, true);
     served_is(&tls, "PAY.example.", &pay_ec, true);
     served_is(&tls, "shop.example", &shop, true); /* by its common name: it has no subjectAltName */
-    served_is(&tls, "a.wild.example", &wild, true);
+    served_is(&tls, "shop1.wild.example", &wild, true);
     served_is(&tls, "a.b.wild.example", &pay_ec, false); /* a wildcard is one label */
     served_is(&tls, "wild.example", &pay_ec, false);
     served_is(&tls, "*.wild.example", &pay_ec, false);
@@ -527,6 +527,29 @@ static void test_a_fin_without_close_notify_is_an_end_too(void **state)
     UNTIL(tls.pair.loop, tls.pair.server.ends == 1);
     assert_int_equal(tls.pair.server.end_err, ERR_EOF);
     assert_true(end_say(&tls.pair.server, "still here").sent);
+    peer_close(&peer);
+    tls_close(&tls);
+}
+
+static void test_close_notify_is_sent_and_understood_without_a_fin(void **state)
+{
+    struct tls_pair tls;
+    struct peer peer;
+    size_t done;
+    int result = 1;
+
+    (void)state;
+    tls_listen(&tls, server_of(NULL, plain_options), NULL);
+    peer_open(&peer, &tls);
+    peer_handshake(&peer);
+    assert_int_equal(SSL_shutdown(peer.ssl), 0); /* ours is out, theirs is not here */
+    peer_exchange(&peer);
+    UNTIL(tls.pair.loop, tls.pair.server.ends == 1);
+    assert_int_equal(tls.pair.server.end_err, ERR_EOF);
+    stream_shut(tls.pair.server.stream);
+    peer_exchange(&peer);
+    result = SSL_read_ex(peer.ssl, (char[8]){0}, 8, &done);
+    assert_int_equal(SSL_get_error(peer.ssl, result), SSL_ERROR_ZERO_RETURN);
     peer_close(&peer);
     tls_close(&tls);
 }
@@ -724,6 +747,7 @@ int main(void)
         cmocka_unit_test(test_a_server_that_speaks_no_tls_is_told_apart),
         cmocka_unit_test(test_an_end_during_the_handshake_is_told_in_words),
         cmocka_unit_test(test_a_fin_without_close_notify_is_an_end_too),
+        cmocka_unit_test(test_close_notify_is_sent_and_understood_without_a_fin),
         cmocka_unit_test(test_a_broken_record_ends_the_stream),
         cmocka_unit_test(test_a_flood_of_key_updates_is_cut_off),
         cmocka_unit_test(test_key_updates_between_data_are_welcome),
