@@ -28,7 +28,7 @@ static void put_own(struct json *json, const char *key, const char *text)
 /* Text of others: cut to a sane length, card numbers masked. */
 static void put_foreign(struct json *json, const char *key, struct bytes text)
 {
-    char copy[ACCESS_TEXT_BYTES_MAX];
+    WEIR_SCRATCH char copy[ACCESS_TEXT_BYTES_MAX];
     struct bytes shown = bytes_take(text, sizeof copy);
     if (shown.len == 0 || shown.len * 6 > json->size - json->len) { /* 6: the longest escape of a byte */
         return;
@@ -41,7 +41,7 @@ static void put_foreign(struct json *json, const char *key, struct bytes text)
 static void put_request(struct json *json, const struct exchange *x)
 {
     const struct http_head *head = x->head;
-    char text[ADDR_TEXT_BYTES];
+    WEIR_SCRATCH char text[ADDR_TEXT_BYTES];
     json_put_plain(json, "request_id", bytes_of(x->request_id, REQUEST_ID_BYTES));
     if (head != NULL) {
         const struct http_field *given = http_head_find(head, HTTP_FIELD_X_REQUEST_ID);
@@ -116,7 +116,7 @@ static void put_times(struct json *json, const struct exchange *x)
 
 void access_write(struct exchange *x)
 {
-    char line[LOG_LINE_BYTES];
+    WEIR_SCRATCH char line[LOG_LINE_BYTES];
     char stamp[LOG_TIME_BYTES];
     struct json json;
     log_time_format(clock_wall_us(), stamp);

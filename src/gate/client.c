@@ -148,7 +148,7 @@ static void feed_pending(struct client *client)
 {
     while (client->pending.len > 0 && (client->state == CLIENT_IDLE || client->state == CLIENT_READING)) {
         /* A copy, since what is fed may come back into `pending` behind it. */
-        char copy[BLOCK_BYTES];
+        WEIR_SCRATCH char copy[BLOCK_BYTES];
         struct bytes front = bytes_take(buf_front(&client->pending), sizeof copy);
         struct buf rest = client->pending;
         memcpy(copy, front.at, front.len);
@@ -313,7 +313,7 @@ static void begin_requests(struct client *client, struct bytes early)
 
 static void read_proxy_header(struct client *client, struct bytes data)
 {
-    char copy[PROXY_HEADER_BYTES_MAX];
+    WEIR_SCRATCH char copy[PROXY_HEADER_BYTES_MAX];
     struct proxy_header header;
     struct bytes all = data;
     if (client->pending.len > 0) {
@@ -571,7 +571,7 @@ static struct bytes answer_head(struct client *client, const struct answer *answ
 /* Body parts as they go on the wire, in chunks when the answer is chunked, behind `count` parts already there. */
 static enum err write_framed(struct client *client, struct bytes head, const struct bytes *parts, int count, bool end)
 {
-    struct bytes out[STREAM_PARTS_MAX + 4];
+    WEIR_SCRATCH struct bytes out[STREAM_PARTS_MAX + 4];
     char chunk_head[HTTP_CHUNK_HEAD_BYTES];
     size_t len = 0;
     int out_count = 0;

@@ -354,7 +354,7 @@ static bool sends_chunks(const struct exchange *x)
 static int body_parts(struct exchange *x, struct bytes *parts, int count, char chunk_head[HTTP_CHUNK_HEAD_BYTES],
                       size_t *len)
 {
-    struct iovec vectors[STREAM_PARTS_MAX - 4];
+    WEIR_SCRATCH struct iovec vectors[STREAM_PARTS_MAX - 4];
     int vector_count = buf_vectors(&x->body, vectors, (int)ARRAY_COUNT(vectors));
     int chunk_at = count;
     *len = 0;
@@ -375,7 +375,7 @@ static int body_parts(struct exchange *x, struct bytes *parts, int count, char c
 /* Writes the head, if it is still to go, and one run of the body. */
 static struct stream_wrote send_some(struct exchange *x)
 {
-    struct bytes parts[STREAM_PARTS_MAX];
+    WEIR_SCRATCH struct bytes parts[STREAM_PARTS_MAX];
     char chunk_head[HTTP_CHUNK_HEAD_BYTES];
     int count = 0;
     size_t body_len = 0;

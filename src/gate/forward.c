@@ -78,7 +78,7 @@ static void write_forwarded(struct http_writer *writer, const struct exchange *x
     write_list_with(writer, x, BYTES("X-Forwarded-For"), address);
     http_write_field(writer, BYTES("X-Forwarded-Proto"), given != NULL ? given->value : proto);
 
-    char text[ADDR_TEXT_BYTES + 300];
+    WEIR_SCRATCH char text[ADDR_TEXT_BYTES + 300];
     struct http_writer value;
     http_write_init(&value, text, sizeof text);
     http_write_lines(&value, v6 ? BYTES("for=\"[") : BYTES("for="));
@@ -107,7 +107,7 @@ struct bytes forward_head(struct exchange *x)
 {
     const struct http_head *head = x->head;
     struct http_writer writer;
-    char text[ADDR_TEXT_BYTES];
+    WEIR_SCRATCH char text[ADDR_TEXT_BYTES];
     const char *host = x->route->processor_conf->host_header;
     struct bytes peer = bytes_from_text(addr_format_host(&x->peer, text));
 

@@ -85,7 +85,7 @@ bool rules__is_protected(struct bytes name, enum http_field_id id)
 
 bool rules__is_disguised(struct bytes name)
 {
-    char plain[DISGUISED_BYTES_MAX];
+    WEIR_SCRATCH char plain[DISGUISED_BYTES_MAX];
     if (name.len > sizeof(plain) || bytes_find(name, '_') == SIZE_MAX)
         return false;
     for (size_t i = 0; i < name.len; i++)

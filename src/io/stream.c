@@ -265,8 +265,8 @@ static int queue_push(struct stream *stream)
     struct stream_out *out = stream->out;
 
     while (out->queue.len > 0) {
-        struct iovec vectors[DRAIN_VECTORS_MAX];
-        uv_buf_t bufs[DRAIN_VECTORS_MAX];
+        WEIR_SCRATCH struct iovec vectors[DRAIN_VECTORS_MAX];
+        WEIR_SCRATCH uv_buf_t bufs[DRAIN_VECTORS_MAX];
         int count = buf_vectors(&out->queue, vectors, DRAIN_VECTORS_MAX);
         size_t offered_bytes = 0;
         int taken;
@@ -423,7 +423,7 @@ struct stream_wrote stream_send(struct stream *stream, const uv_buf_t *parts, un
 
 struct stream_wrote stream_write(struct stream *stream, const struct bytes *parts, int count)
 {
-    uv_buf_t bufs[STREAM_PARTS_MAX];
+    WEIR_SCRATCH uv_buf_t bufs[STREAM_PARTS_MAX];
     unsigned used = 0;
 
     CHECK(count >= 0 && count <= STREAM_PARTS_MAX);

@@ -399,7 +399,7 @@ static bool endpoint_has_place(const struct endpoint *endpoint)
 
 struct endpoint *processor_pick(struct processor *processor, const struct call *call, uint64_t now_us)
 {
-    const struct balance_load *loads[ENDPOINTS_MAX];
+    WEIR_SCRATCH const struct balance_load *loads[ENDPOINTS_MAX];
     bool any_rested = false;
     for (int i = 0; i < processor->endpoint_count; i++) {
         struct endpoint *endpoint = processor->endpoints[i];

@@ -18,6 +18,12 @@
 
 #define ARRAY_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
+/*
+ * A large local array that is written before it is read. Release builds zero every other local first
+ * (-ftrivial-auto-var-init=zero), which for kilobytes costs more than what the array is used for.
+ */
+#define WEIR_SCRATCH __attribute__((uninitialized))
+
 /* The struct that embeds `member` at `pointer`. */
 #define container_of(pointer, type, member) ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
 
