@@ -294,3 +294,11 @@ def test_secret_files_are_private():
         path = f"{folder}/secret"
         subprocess.run(f"umask 077; {binary('weir')} secret new > {path}", shell=True, check=True)
         check_equal(stat.S_IMODE(os.stat(path).st_mode), 0o600)
+
+
+def test_connections_that_do_not_fit_refuse_the_start():
+    with Processor() as processor:
+        weir = Weir(processor, listener={"limits": {"connections": 1000000}}, wait=False)
+        check(weir.wait(10) in (1, 78), "it must not start")
+        check("connections" in weir.error_text(), weir.error_text())
+        weir.kill()

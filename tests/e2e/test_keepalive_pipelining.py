@@ -205,8 +205,11 @@ def test_per_address_limit_closes_the_next_connection_at_once():
         clients = [weir.client() for _ in range(4)]
         for client in clients:
             check_equal(client.ask("GET", "/x").status, 200)
-        with Client(weir.address) as fifth:
-            fifth.check_closed()
+        try:
+            with Client(weir.address) as fifth:
+                fifth.check_closed()
+        except OSError:
+            pass  # reset at once
         check_equal(weir.metric("weir_connections_refused_total", listener="public"), 1)
         with Client(weir.address, source="127.0.0.2") as other:
             check_equal(other.ask("GET", "/x").status, 200, "another address")

@@ -6,8 +6,8 @@ import subprocess
 import tempfile
 import threading
 
-from harness import binary, case, check, check_equal, wait_until
-from harness import http
+from harness import Skip, binary, case, check, check_equal, http, wait_until
+from harness.ports import free_port
 from harness.processor import Processor
 from harness.weir import Weir
 
@@ -157,3 +157,30 @@ def test_running_out_of_descriptors_is_survived():
 def cpu_seconds(pid):
     fields = open(f"/proc/{pid}/stat").read().rpartition(") ")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        raise Skip("this machine has no IPv6")
+    with Processor() as processor:
+        port = free_port()
+        with Weir(processor, listener={"address": f"[::1]:{port}"}) as weir, http.Client(("::1", port)) as client:
+            check_equal(client.ask("GET", "/x").status, 200)
+            check_equal(processor.requests()[0].header("X-Forwarded-For"), "::1")
+            check('for="[::1]"' in processor.requests()[0].header("Forwarded"), processor.requests()[0].header("Forwarded"))
+            check_equal(weir.next_access(0)["client.address"], "::1")
+
+
+def test_a_processor_by_name():
+    with Processor() as processor, Weir({"url": f"http://localhost:{processor.address[1]}"}) as weir:
+        for _ in range(5):
+            check_equal(weir.ask("POST", "/x", [], b"x=1").status, 200)
+        check_equal(processor.requests()[0].header("Host"), f"localhost:{processor.address[1]}")
+
+
+def test_a_weir_without_listeners_starts_and_says_so():
+    with Weir(listeners=[], routes=[], processors={}) as weir:
+        check("no listeners" in weir.error_text(), weir.error_text())

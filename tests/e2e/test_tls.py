@@ -361,7 +361,9 @@ def test_weir_shows_its_certificate():
         with case("without"), Weir(to_processor(processor)) as weir:
             answer = weir.ask("POST", "/x", [], b"x=1")
             check_equal(answer.status, 502)
-            check(answer.weir_reason in ("processor_tls_failed", "closed_before_response"), answer.weir_reason)
+            # With TLS 1.3 the alert comes behind our own end of the handshake: before the request, or after it.
+            check(answer.weir_reason in ("processor_tls_failed", "connect_failed", "closed_before_response"),
+                  answer.weir_reason)
 
 
 def test_sessions_towards_a_processor_are_resumed():

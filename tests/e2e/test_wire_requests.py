@@ -484,6 +484,13 @@ def test_limits_of_the_head_are_the_configured_ones():
                 client.check_closed()
 
 
+def test_the_target_may_have_8_kib():
+    with Processor() as processor, Weir(processor, routes=ROUTES) as weir:
+        for size, status in ((8192, 200), (8193, 414)):
+            with case(str(size)):
+                check_equal(weir.ask("GET", "/" + "a" * (size - 1)).status, status)
+
+
 def test_what_stands_behind_a_refused_request_is_never_read_as_one():
     smuggled = request("POST", "/smuggled", [], b"x=1")
     with Processor() as processor, Weir(processor, routes=ROUTES) as weir:
