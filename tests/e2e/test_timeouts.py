@@ -3,7 +3,7 @@ late is a busy machine."""
 
 import time
 
-from harness import case, check, check_equal
+from harness import case, check, check_equal, wait_until
 from harness.http import request
 from harness.processor import Blackhole, Hold, Processor, response
 from harness.weir import Weir
@@ -193,3 +193,25 @@ def test_a_processor_that_takes_no_bytes():
             answer = client.read_response()
             check_equal((answer.status, answer.outcome), (504, "unknown"))
             check(answer.weir_reason in ("response_timeout", "write_failed"), answer.weir_reason)
+
+
+def test_a_streamed_body_that_stops_is_408_and_unknown():
+    """Part of it has reached the processor: nothing may be called safe, and nobody may say that nothing was sent."""
+    with Processor() as processor, Weir(processor, listener={"timeouts": {"body": "300ms"}},
+                                        routes=[{"name": "files", "to": "acme", "stream": "request"}]) as weir:
+        rows = {
+            "it stalls": (b"Content-Length: 10\r\n\r\nhello", b"", 408, "request_timeout"),
+            "it breaks": (b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", b"zz\r\n", 400, "bad_request"),
+            "it grows too large": (b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", b"ffffff\r\n", 413, "body_too_large"),
+        }
+        for number, (name, (first, second, status, reason)) in enumerate(rows.items()):
+            with case(name), weir.client() as client:
+                client.send(b"POST /files HTTP/1.1\r\nHost: a\r\n" + first)
+                link = processor.wait_links(number + 1)[number]
+                wait_until(lambda: b"hello" in link.received, what="the first part at the processor")
+                client.send(second)
+                answer = client.read_response()
+                check_equal((answer.status, answer.weir_reason, answer.outcome, answer.retry), (status, reason, "unknown", "no"))
+                check(b"nothing was sent" not in answer.body, f"{answer.body}")
+                link.wait_end()
+        check_equal(processor.requests(), [], "whole requests")
