@@ -211,6 +211,26 @@ static uint64_t needs_care(uint64_t eight)
     return ((eight - ones * 0x20) | (quote - ones) | (backslash - ones) | eight) & tops;
 }
 
+bool json_is_plain(struct bytes text)
+{
+    uint64_t eight;
+    size_t len = 0;
+
+    if (text.len < sizeof(eight)) {
+        eight = UINT64_C(0x2020202020202020);
+        (void)bytes_put((char *)&eight, text);
+        return needs_care(eight) == 0;
+    }
+    for (; len + sizeof(eight) < text.len; len += sizeof(eight)) {
+        memcpy(&eight, text.at + len, sizeof(eight));
+        if (needs_care(eight) != 0) {
+            return false;
+        }
+    }
+    memcpy(&eight, text.at + text.len - sizeof(eight), sizeof(eight)); /* the end, once more with what precedes it */
+    return needs_care(eight) == 0;
+}
+
 static bool put_escape(struct json *json, unsigned char byte)
 {
     static const char digits[] = "0123456789abcdef";

@@ -29,7 +29,10 @@ static inline struct bytes bytes_of(const void *at, size_t len)
 }
 
 /* Borrows a NUL-terminated string; NULL gives BYTES_NONE. */
-struct bytes bytes_from_text(const char *text);
+static inline struct bytes bytes_from_text(const char *text)
+{
+    return text == NULL ? BYTES_NONE : bytes_of(text, strlen(text));
+}
 
 static inline bool bytes_equal(struct bytes a, struct bytes b)
 {
@@ -42,14 +45,30 @@ bool bytes_starts_with(struct bytes bytes, struct bytes prefix);
 bool bytes_ends_with(struct bytes bytes, struct bytes suffix);
 
 /* Offset of the first `byte`, or SIZE_MAX. */
-size_t bytes_find(struct bytes bytes, char byte);
+static inline size_t bytes_find(struct bytes bytes, char byte)
+{
+    const char *found = bytes.len == 0 ? NULL : (const char *)memchr(bytes.at, byte, bytes.len);
+    return found == NULL ? SIZE_MAX : (size_t)(found - bytes.at);
+}
+
 /* Offset of the first occurrence of `needle`, or SIZE_MAX; an empty needle is found at 0. */
 size_t bytes_find_text(struct bytes bytes, struct bytes needle);
 
 /* From `offset` on; empty when offset is past the end. */
-struct bytes bytes_skip(struct bytes bytes, size_t offset);
+static inline struct bytes bytes_skip(struct bytes bytes, size_t offset)
+{
+    if (offset > bytes.len)
+        offset = bytes.len;
+    /* NULL plus 0 is undefined in C, so an empty run keeps its pointer as it is. */
+    return offset == 0 ? bytes : bytes_of(bytes.at + offset, bytes.len - offset);
+}
+
 /* The first `len` bytes, or all of them. */
-struct bytes bytes_take(struct bytes bytes, size_t len);
+static inline struct bytes bytes_take(struct bytes bytes, size_t len)
+{
+    return len < bytes.len ? bytes_of(bytes.at, len) : bytes;
+}
+
 /* Without leading and trailing SP and HTAB (RFC 9110 5.6.3 OWS). */
 struct bytes bytes_trim(struct bytes bytes);
 
@@ -68,6 +87,33 @@ WEIR_MUSTCHECK bool bytes_hex_to_u64(struct bytes bytes, uint64_t *value);
 
 /* Copies at most size - 1 bytes and ends with NUL. Returns the number copied, without the NUL. */
 size_t bytes_to_text(struct bytes bytes, char *text, size_t size);
+
+/*
+ * Copies `bytes` to `at`, where the caller knows that there is room, and returns what is behind them. Heads and log
+ * lines are made of runs of a few bytes, for which calling memcpy costs more than the copy: up to 32 go in two parts
+ * that overlap.
+ */
+static inline char *bytes_put(char *at, struct bytes bytes)
+{
+    size_t len = bytes.len;
+    if (len > 32) {
+        memcpy(at, bytes.at, len);
+    } else if (len >= 16) {
+        memcpy(at, bytes.at, 16);
+        memcpy(at + len - 16, bytes.at + len - 16, 16);
+    } else if (len >= 8) {
+        memcpy(at, bytes.at, 8);
+        memcpy(at + len - 8, bytes.at + len - 8, 8);
+    } else if (len >= 4) {
+        memcpy(at, bytes.at, 4);
+        memcpy(at + len - 4, bytes.at + len - 4, 4);
+    } else if (len > 0) {
+        at[0] = bytes.at[0];
+        at[len / 2] = bytes.at[len / 2];
+        at[len - 1] = bytes.at[len - 1];
+    }
+    return at + len;
+}
 
 /* The longest decimal form of a uint64_t. */
 #define BYTES_U64_DIGITS 20

@@ -33,6 +33,9 @@ void json_init(struct json *json, char *at, size_t size);
 /* What was written so far, borrowed from that buffer. */
 struct bytes json_bytes(const struct json *json);
 
+/* True: `text` may stand between quotes as it is. False: not all of it, or it is not ASCII and needs a closer look. */
+bool json_is_plain(struct bytes text);
+
 /* Inside an object give the key first; inside an array none. */
 void json_object_open(struct json *json);
 void json_object_close(struct json *json);

@@ -163,6 +163,25 @@ static void test_numbers_print_and_read_back(void **state)
     }
 }
 
+static void test_a_run_of_any_length_is_copied_and_nothing_behind_it(void **state)
+{
+    char from[80];
+    char to[82];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(from); i++) {
+        from[i] = (char)('0' + i);
+    }
+    for (size_t len = 0; len <= sizeof(from); len++) {
+        memset(to, '~', sizeof(to));
+        assert_ptr_equal(bytes_put(to + 1, bytes_of(from, len)), to + 1 + len);
+        assert_memory_equal(to + 1, from, len);
+        assert_int_equal(to[0], '~');
+        assert_int_equal(to[1 + len], '~');
+    }
+    assert_ptr_equal(bytes_put(to, BYTES_NONE), to);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -177,6 +196,7 @@ int main(void)
         cmocka_unit_test(test_only_hex_digits_make_a_hex_number),
         cmocka_unit_test(test_text_copies_are_cut_to_their_room_and_ended),
         cmocka_unit_test(test_numbers_print_and_read_back),
+        cmocka_unit_test(test_a_run_of_any_length_is_copied_and_nothing_behind_it),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

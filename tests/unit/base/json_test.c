@@ -147,6 +147,27 @@ static void test_no_size_makes_it_write_past_the_end_or_leave_half_a_value(void 
     }
 }
 
+/* Each length, because the words that the text is looked at in overlap at its end. */
+static void test_plain_text_is_known_and_one_odd_byte_anywhere_is_seen(void **state)
+{
+    static const char odd[] = {'"', '\\', '\t', '\x1f', '\0', '\x80', '\xff'};
+    char text[40];
+
+    (void)state;
+    for (size_t len = 0; len <= sizeof(text); len++) {
+        memset(text, 'a', sizeof(text));
+        assert_true(json_is_plain(bytes_of(text, len)));
+        for (size_t at = 0; at < len; at++) {
+            for (size_t i = 0; i < sizeof(odd); i++) {
+                text[at] = odd[i];
+                assert_false(json_is_plain(bytes_of(text, len)));
+            }
+            text[at] = '~';
+            assert_true(json_is_plain(bytes_of(text, len)));
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -154,6 +175,7 @@ int main(void)
         cmocka_unit_test(test_controls_quotes_and_backslashes_are_escaped),
         cmocka_unit_test(test_every_place_in_a_word_is_looked_at),
         cmocka_unit_test(test_utf8_passes_and_other_bytes_are_escaped_one_by_one),
+        cmocka_unit_test(test_plain_text_is_known_and_one_odd_byte_anywhere_is_seen),
         cmocka_unit_test(test_what_does_not_fit_is_left_out_with_its_key),
         cmocka_unit_test(test_no_size_makes_it_write_past_the_end_or_leave_half_a_value),
     };
