@@ -29,10 +29,6 @@
 
 enum step { STEP_NEXT, STEP_WAIT };
 
-static const struct call_ops call_ops;
-static void on_timer(struct timer *timer);
-static void on_release(struct deferred *deferred);
-
 /* ---- phases ---- */
 
 static const struct {
@@ -55,7 +51,7 @@ char exchange_phase_letter(enum exchange_phase phase)
 }
 
 /* The only place that sets the phase: refuses a move that is not in the table, and stamps the time. */
-static void exchange_enter(struct exchange *x, enum exchange_phase phase)
+void exchange_enter(struct exchange *x, enum exchange_phase phase)
 {
 #define TO(NAME) (1u << PHASE_##NAME)
     static const uint16_t legal[PHASE_COUNT] = {
@@ -111,8 +107,8 @@ struct exchange *exchange_begin(struct gate *gate, struct client_stream *client)
     x->phase = PHASE_HEAD;
     x->now_us = loop_now_us(gate->options.loop);
     x->phase_at_us[PHASE_HEAD] = x->now_us;
-    deferred_init(&x->release, on_release);
-    timer_init(&x->timer, gate->options.loop, on_timer);
+    deferred_init(&x->release, exchange_on_release);
+    timer_init(&x->timer, gate->options.loop, exchange_on_timer);
     digest_request_id(x->request_id);
     list_init(&x->in_exchanges);
     list_push_back(&gate->exchanges, &x->in_exchanges);
@@ -122,32 +118,6 @@ struct exchange *exchange_begin(struct gate *gate, struct client_stream *client)
 }
 
 /* ---- HEAD and ROUTE ---- */
-
-static enum reason reason_of_fault(enum http_fault fault)
-{
-    switch (fault) {
-    case HTTP_FAULT_NONE:
-    case HTTP_FAULT_MALFORMED:
-        return REASON_BAD_REQUEST;
-    case HTTP_FAULT_METHOD:
-        return REASON_METHOD_NOT_ALLOWED;
-    case HTTP_FAULT_NOT_IMPLEMENTED:
-        return REASON_NOT_IMPLEMENTED;
-    case HTTP_FAULT_VERSION:
-        return REASON_VERSION_UNSUPPORTED;
-    case HTTP_FAULT_URI_TOO_LONG:
-        return REASON_URI_TOO_LONG;
-    case HTTP_FAULT_HEAD_TOO_LARGE:
-        return REASON_HEADER_TOO_LARGE;
-    case HTTP_FAULT_BODY_TOO_LARGE:
-        return REASON_BODY_TOO_LARGE;
-    case HTTP_FAULT_EXPECTATION:
-        return REASON_EXPECTATION_FAILED;
-    case HTTP_FAULT_NO_ROOM:
-        return REASON_SHED;
-    }
-    return REASON_INTERNAL_ERROR;
-}
 
 static enum step end_here(struct exchange *x, enum reason reason, enum ended_by by, const char *why)
 {
@@ -250,31 +220,12 @@ static enum step step_body(struct exchange *x)
 
 /* ---- LINK ---- */
 
-static enum reason reason_of_refusal(enum call_refusal refusal)
-{
-    switch (refusal) {
-    case CALL_QUEUE_FULL:
-        return REASON_QUEUE_FULL;
-    case CALL_DNS_FAILED:
-        return REASON_DNS_FAILED;
-    case CALL_CONNECT_FAILED:
-        return REASON_CONNECT_FAILED;
-    case CALL_CONNECT_TIMEOUT:
-        return REASON_CONNECT_TIMEOUT;
-    case CALL_TLS_FAILED:
-        return REASON_PROCESSOR_TLS_FAILED;
-    case CALL_DOWN:
-        return REASON_PROCESSOR_DOWN;
-    }
-    return REASON_INTERNAL_ERROR;
-}
-
 static enum step open_call(struct exchange *x)
 {
     const char *words = "";
     enum call_refusal refusal = CALL_DOWN;
     bool head_request = bytes_equal(x->head->method, BYTES("HEAD"));
-    switch (call_open(&x->call, x->route->processor, &x->arena, x->safe_method, head_request, &call_ops, x, &refusal,
+    switch (call_open(&x->call, x->route->processor, &x->arena, x->safe_method, head_request, &exchange_call_ops, x, &refusal,
                       &words)) {
     case CALL_START_READY:
         x->link_ready = true;
@@ -313,16 +264,6 @@ static enum step step_link(struct exchange *x)
 
 /* ---- SEND ---- */
 
-/* The dangerous moment. From here the answer is worth more than the memory bound. */
-static void mark_sent(struct exchange *x)
-{
-    if (!x->sent) {
-        x->sent = true;
-        x->arena.need = BLOCKS_MUST;
-        x->gate->exchanges_sent_count++;
-    }
-}
-
 /* No byte was taken, so another link may try; a few times at most. */
 static enum step try_another_link(struct exchange *x, enum err err)
 {
@@ -334,71 +275,6 @@ static enum step try_another_link(struct exchange *x, enum err err)
         return end_here(x, REASON_CONNECT_FAILED, ENDED_BY_PROCESSOR, err_sentence(err));
     }
     return STEP_NEXT;
-}
-
-static struct stream_wrote send_parts(struct exchange *x, const struct bytes *parts, int count)
-{
-    struct stream_wrote wrote = call_send(&x->call, parts, count);
-    if (wrote.sent) {
-        mark_sent(x);
-    }
-    return wrote;
-}
-
-static bool sends_chunks(const struct exchange *x)
-{
-    return x->streams_request && x->head->framing == HTTP_FRAMING_CHUNKED;
-}
-
-/* The next run of the body as parts behind `count` others; returns the new count. `len` is what of the body they hold. */
-static int body_parts(struct exchange *x, struct bytes *parts, int count, char chunk_head[HTTP_CHUNK_HEAD_BYTES],
-                      size_t *len)
-{
-    WEIR_SCRATCH struct iovec vectors[STREAM_PARTS_MAX - 4];
-    int vector_count = buf_vectors(&x->body, vectors, (int)ARRAY_COUNT(vectors));
-    int chunk_at = count;
-    *len = 0;
-    if (sends_chunks(x) && vector_count > 0) {
-        count++;
-    }
-    for (int i = 0; i < vector_count; i++) {
-        parts[count++] = bytes_of(vectors[i].iov_base, vectors[i].iov_len);
-        *len += vectors[i].iov_len;
-    }
-    if (sends_chunks(x) && vector_count > 0) {
-        parts[chunk_at] = bytes_of(chunk_head, http_chunk_head(chunk_head, *len));
-        parts[count++] = HTTP_CHUNK_TAIL;
-    }
-    return count;
-}
-
-/* Writes the head, if it is still to go, and one run of the body. */
-static struct stream_wrote send_some(struct exchange *x)
-{
-    WEIR_SCRATCH struct bytes parts[STREAM_PARTS_MAX];
-    char chunk_head[HTTP_CHUNK_HEAD_BYTES];
-    int count = 0;
-    size_t body_len = 0;
-    if (!x->head_sent) {
-        parts[count] = forward_head(x);
-        if (parts[count++].len == 0) {
-            return (struct stream_wrote){.err = ERR_FULL, .sent = false};
-        }
-    }
-    count = body_parts(x, parts, count, chunk_head, &body_len);
-    bool last = x->request_whole && body_len == x->body.len;
-    if (last && sends_chunks(x)) {
-        parts[count++] = HTTP_LAST_CHUNK;
-    }
-    struct stream_wrote wrote = send_parts(x, parts, count);
-    if (wrote.err == ERR_OK) {
-        x->head_sent = true;
-        buf_consume(&x->body, body_len);
-        if (last) {
-            call_request_done(&x->call);
-        }
-    }
-    return wrote;
 }
 
 static enum step request_out(struct exchange *x)
@@ -462,7 +338,7 @@ static enum step step_send(struct exchange *x)
             }
             return wait_in_send(x);
         }
-        struct stream_wrote wrote = send_some(x);
+        struct stream_wrote wrote = forward_some(x);
         if (wrote.err != ERR_OK) {
             return send_broke(x, wrote.err);
         }
@@ -471,19 +347,6 @@ static enum step step_send(struct exchange *x)
 }
 
 /* ---- WAIT ---- */
-
-static enum reason reason_of_failure(enum call_failure failure)
-{
-    switch (failure) {
-    case CALL_CLOSED:
-        return REASON_CLOSED_BEFORE_RESPONSE;
-    case CALL_INCOMPLETE:
-        return REASON_RESPONSE_INCOMPLETE;
-    case CALL_MALFORMED:
-        return REASON_RESPONSE_MALFORMED;
-    }
-    return REASON_INTERNAL_ERROR;
-}
 
 static enum step step_wait(struct exchange *x)
 {
@@ -573,245 +436,4 @@ void exchange_step(struct exchange *x)
         }
     }
     x->stepping = false;
-}
-
-/* ---- the end ---- */
-
-static bool reason_keeps_outcome(enum reason reason)
-{
-    return reason == REASON_OK || reason == REASON_CLIENT_GONE || reason == REASON_INTERNAL_ERROR;
-}
-
-/* What is known of the money. Not sent: this request moved none. Sent without a definite answer: unknown. */
-static enum outcome settle_outcome(const struct exchange *x, enum reason reason)
-{
-    if (!exchange_sent(x)) {
-        return OUTCOME_NOT_SENT;
-    }
-    if (reason == REASON_OK || (reason_keeps_outcome(reason) && x->answer_whole)) {
-        return x->outcome;
-    }
-    return OUTCOME_UNKNOWN;
-}
-
-static void note_counts(struct exchange *x)
-{
-    struct stats *stats = x->gate->options.stats;
-    struct route_ready *route = x->route != NULL ? x->route : &x->generation->unrouted;
-    stats_add(stats, generation_requests_series(x->generation, route, x->status, x->reason), 1);
-    stats_add(stats, route->stat_outcomes[x->outcome], 1);
-    uint64_t total_us = x->now_us - x->phase_at_us[PHASE_HEAD];
-    stats_observe(stats, route->stat_duration, total_us);
-    if (x->route != NULL) {
-        stats_add(stats, route->stat_in_flight, (uint64_t)-1);
-    }
-    if (exchange_sent(x)) {
-        uint64_t processor_us = x->now_us - x->phase_at_us[PHASE_SEND];
-        stats_observe(stats, route->stat_processor_duration, processor_us);
-        stats_observe(stats, route->stat_overhead, total_us - processor_us);
-    }
-}
-
-void exchange_end(struct exchange *x, enum reason reason, enum ended_by by, const char *why)
-{
-    if (x->phase == PHASE_DONE) {
-        return;
-    }
-    bool whole = reason == REASON_OK;
-    x->reason = reason;
-    x->ended_by = by;
-    x->outcome = settle_outcome(x, reason);
-    if (why != x->why) {
-        (void)bytes_to_text(bytes_from_text(why), x->why, sizeof x->why);
-    }
-    if (!x->answer_begun && reason != REASON_OK) {
-        x->status = x->route != NULL ? profile_status(x->route->profile, reason) : reason_status(reason);
-        if (x->client != NULL && reason != REASON_CLIENT_GONE) {
-            reply_send(x);
-            whole = true;
-        }
-    }
-    timer_stop(&x->timer);
-    x->ended_in = x->phase;
-    x->now_us = clock_now_us();
-    exchange_enter(x, PHASE_DONE);
-    note_counts(x);
-    access_write(x);
-    call_close(&x->call, by == ENDED_BY_PROCESSOR || (by == ENDED_BY_TIMEOUT && exchange_sent(x)));
-    if (x->client != NULL) {
-        struct client_stream *client = x->client;
-        x->client = NULL;
-        client->exchange = NULL;
-        client->ops->finished(client, whole);
-    }
-    loop_defer(x->gate->options.loop, &x->release);
-}
-
-static void on_release(struct deferred *deferred)
-{
-    struct exchange *x = container_of(deferred, struct exchange, release);
-    struct gate *gate = x->gate;
-    CHECK(x->phase == PHASE_DONE && !x->stepping);
-    list_remove(&x->in_exchanges);
-    gate->exchanges_count--;
-    if (exchange_sent(x)) {
-        gate->exchanges_sent_count--;
-    }
-    buf_reset(&x->body);
-    arena_reset(&x->arena);
-    generation_release(x->generation);
-    pool_put(&gate->exchange_pool, x);
-    gate_check_quiet(gate);
-}
-
-/* ---- events of the client ---- */
-
-void exchange_on_head(struct exchange *x)
-{
-    x->head = http_message_head(x->message);
-    exchange_step(x);
-}
-
-void exchange_on_body(struct exchange *x, struct bytes body)
-{
-    x->bytes_in += body.len;
-    if (x->phase == PHASE_DONE) {
-        return;
-    }
-    if (buf_append(&x->body, body, exchange_sent(x) ? BLOCKS_MUST : BLOCKS_MAY) != ERR_OK) {
-        x->fault = HTTP_FAULT_NO_ROOM;
-        x->fault_text = "no room for the body";
-        exchange_step(x);
-        return;
-    }
-    if (x->streams_request) {
-        if (x->body.len >= STREAM_QUEUE_HIGH_BYTES && x->client != NULL) {
-            x->client->ops->pause(x->client);
-        }
-        exchange_step(x);
-    }
-}
-
-void exchange_on_request_end(struct exchange *x)
-{
-    x->request_whole = true;
-    exchange_step(x);
-}
-
-void exchange_on_fault(struct exchange *x)
-{
-    x->fault = http_message_fault(x->message);
-    x->fault_text = http_message_fault_text(x->message);
-    exchange_step(x);
-}
-
-void exchange_on_client_gone(struct exchange *x, const char *why)
-{
-    x->client = NULL;
-    x->now_us = clock_now_us();
-    if (!exchange_sent(x) || !x->request_whole) {
-        /* Nothing was sent, or a streamed body is cut: there is no whole request to wait for an answer to. */
-        exchange_end(x, REASON_CLIENT_GONE, ENDED_BY_CLIENT, why);
-        return;
-    }
-    (void)bytes_to_text(bytes_from_text(why), x->why, sizeof x->why);
-    x->answer_paused = false;
-    call_resume(&x->call);
-}
-
-void exchange_on_client_writable(struct exchange *x)
-{
-    if (x->answer_paused) {
-        x->answer_paused = false;
-        call_resume(&x->call);
-    }
-    exchange_step(x);
-}
-
-void exchange_on_cut(struct exchange *x)
-{
-    x->now_us = clock_now_us();
-    if (exchange_sent(x)) {
-        exchange_end(x, x->answer_begun ? REASON_RESPONSE_INCOMPLETE : REASON_RESPONSE_TIMEOUT, ENDED_BY_WEIR,
-                     "weir had to end before the answer was complete");
-    } else {
-        exchange_end(x, REASON_DRAINING, ENDED_BY_WEIR, "weir is stopping");
-    }
-}
-
-/* ---- events of the call and the clock ---- */
-
-static void on_ready(void *owner)
-{
-    struct exchange *x = owner;
-    x->link_ready = true;
-}
-
-static void on_refused(void *owner, enum call_refusal why, const char *words)
-{
-    struct exchange *x = owner;
-    x->refused = true;
-    x->refusal = why;
-    (void)bytes_to_text(bytes_from_text(words), x->why, sizeof x->why);
-}
-
-static void on_head(void *owner, const struct http_head *head)
-{
-    struct exchange *x = owner;
-    x->answer_head = head;
-}
-
-static void on_body(void *owner, struct bytes body)
-{
-    struct exchange *x = owner;
-    struct gate *gate = x->gate;
-    if (gate->part_count == STREAM_PARTS_MAX) {
-        exchange_step(x); /* writes what has come so far */
-        gate->part_count = 0;
-    }
-    gate->parts[gate->part_count++] = body;
-}
-
-static void on_end(void *owner)
-{
-    struct exchange *x = owner;
-    x->answer_whole = true;
-}
-
-static void on_failed(void *owner, enum call_failure why, const char *words)
-{
-    struct exchange *x = owner;
-    x->failed = true;
-    x->failure = why;
-    (void)bytes_to_text(bytes_from_text(words), x->why, sizeof x->why);
-}
-
-static void on_writable(void *owner)
-{
-    (void)owner; /* the step looks at the queue itself */
-}
-
-static void on_step(void *owner)
-{
-    struct exchange *x = owner;
-    exchange_step(x);
-    x->gate->part_count = 0;
-}
-
-static const struct call_ops call_ops = {
-    .on_ready = on_ready,
-    .on_refused = on_refused,
-    .on_head = on_head,
-    .on_body = on_body,
-    .on_end = on_end,
-    .on_failed = on_failed,
-    .on_writable = on_writable,
-    .on_step = on_step,
-};
-
-static void on_timer(struct timer *timer)
-{
-    struct exchange *x = container_of(timer, struct exchange, timer);
-    x->timed_out = true;
-    exchange_step(x);
 }

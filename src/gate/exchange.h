@@ -1,6 +1,7 @@
 /*
- * The exchange: one request and its answer. exchange.c is the story; relay.c,
- * forward.c, reply.c and access.c are its leaves and share this struct.
+ * The exchange: one request and its answer. exchange.c is the story, its events
+ * and its end stand beside it; forward.c, relay.c, reply.c and access.c are its
+ * leaves. They share this struct.
  */
 #ifndef WEIR_GATE_EXCHANGE_H
 #define WEIR_GATE_EXCHANGE_H
@@ -102,8 +103,26 @@ void exchange_step(struct exchange *x);
 /* Ends it: idempotent. What may be undone is decided by exchange_sent(x). Answers the client when nothing was yet. */
 void exchange_end(struct exchange *x, enum reason reason, enum ended_by by, const char *why);
 
-/* forward.c: the request's head as the processor gets it, in the gate's scratch. Empty: it does not fit. */
-struct bytes forward_head(struct exchange *x);
+/* Moves on to another phase; refuses a move that the story does not have. The only place that sets the phase. */
+void exchange_enter(struct exchange *x, enum exchange_phase phase);
+
+/* exchange_events.c */
+extern const struct call_ops exchange_call_ops;
+void exchange_on_timer(struct timer *timer);
+
+/* exchange_end.c */
+void exchange_on_release(struct deferred *deferred);
+
+/* exchange_reason.c */
+enum reason reason_of_fault(enum http_fault fault);
+enum reason reason_of_refusal(enum call_refusal refusal);
+enum reason reason_of_failure(enum call_failure failure);
+
+/*
+ * forward.c: sends the head, if it is still to go, and one run of the body.
+ * ERR_FULL with nothing sent: the head does not fit with what weir adds.
+ */
+struct stream_wrote forward_some(struct exchange *x);
 /* The client's address as the log and X-Forwarded-For's reader should see it: the last untrusted hop. */
 struct bytes forward_client_address(const struct exchange *x, char text[ADDR_TEXT_BYTES]);
 

@@ -1,5 +1,6 @@
 /*
- * The request as the processor gets it: written anew from parsed values, with
+ * The request on its way to the processor, in runs that the link can take, and
+ * the moment from which money may have moved. The processor gets it written anew from parsed values, with
  * one canonical length, and with the forwarding fields that weir vouches for.
  * What a client says of earlier hops counts only when the client is trusted.
  */
@@ -103,7 +104,7 @@ static void write_framing(struct http_writer *writer, const struct exchange *x)
     }
 }
 
-struct bytes forward_head(struct exchange *x)
+static struct bytes request_head(struct exchange *x)
 {
     const struct http_head *head = x->head;
     struct http_writer writer;
@@ -126,4 +127,81 @@ struct bytes forward_head(struct exchange *x)
     write_framing(&writer, x);
     http_write_end(&writer);
     return writer.overflow ? BYTES_NONE : http_write_bytes(&writer);
+}
+
+/* ---- on its way ---- */
+
+/* The dangerous moment. From here the answer is worth more than the memory bound. */
+static void mark_sent(struct exchange *x)
+{
+    if (!x->sent) {
+        x->sent = true;
+        x->arena.need = BLOCKS_MUST;
+        x->gate->exchanges_sent_count++;
+    }
+}
+
+static struct stream_wrote send_parts(struct exchange *x, const struct bytes *parts, int count)
+{
+    struct stream_wrote wrote = call_send(&x->call, parts, count);
+    if (wrote.sent) {
+        mark_sent(x);
+    }
+    return wrote;
+}
+
+static bool sends_chunks(const struct exchange *x)
+{
+    return x->streams_request && x->head->framing == HTTP_FRAMING_CHUNKED;
+}
+
+/* The next run of the body as parts behind `count` others; returns the new count. `len` is what of the body they hold. */
+static int body_parts(struct exchange *x, struct bytes *parts, int count, char chunk_head[HTTP_CHUNK_HEAD_BYTES],
+                      size_t *len)
+{
+    WEIR_SCRATCH struct iovec vectors[STREAM_PARTS_MAX - 4];
+    int vector_count = buf_vectors(&x->body, vectors, (int)ARRAY_COUNT(vectors));
+    int chunk_at = count;
+    *len = 0;
+    if (sends_chunks(x) && vector_count > 0) {
+        count++;
+    }
+    for (int i = 0; i < vector_count; i++) {
+        parts[count++] = bytes_of(vectors[i].iov_base, vectors[i].iov_len);
+        *len += vectors[i].iov_len;
+    }
+    if (sends_chunks(x) && vector_count > 0) {
+        parts[chunk_at] = bytes_of(chunk_head, http_chunk_head(chunk_head, *len));
+        parts[count++] = HTTP_CHUNK_TAIL;
+    }
+    return count;
+}
+
+/* Writes the head, if it is still to go, and one run of the body. */
+struct stream_wrote forward_some(struct exchange *x)
+{
+    WEIR_SCRATCH struct bytes parts[STREAM_PARTS_MAX];
+    char chunk_head[HTTP_CHUNK_HEAD_BYTES];
+    int count = 0;
+    size_t body_len = 0;
+    if (!x->head_sent) {
+        parts[count] = request_head(x);
+        if (parts[count++].len == 0) {
+            return (struct stream_wrote){.err = ERR_FULL, .sent = false};
+        }
+    }
+    count = body_parts(x, parts, count, chunk_head, &body_len);
+    bool last = x->request_whole && body_len == x->body.len;
+    if (last && sends_chunks(x)) {
+        parts[count++] = HTTP_LAST_CHUNK;
+    }
+    struct stream_wrote wrote = send_parts(x, parts, count);
+    if (wrote.err == ERR_OK) {
+        x->head_sent = true;
+        buf_consume(&x->body, body_len);
+        if (last) {
+            call_request_done(&x->call);
+        }
+    }
+    return wrote;
 }
