@@ -22,7 +22,9 @@ unit         | quick | tests/unit                  | ctest_run '^unit/'
 lint         | quick | tests/lint/layers.py        | ctest_run '^lint/'
 sim          | quick | tests/sim/CMakeLists.txt    | ctest_run '^sim'
 metrics      | quick | tests/lint/promtool.py      | /usr/bin/python3 tests/lint/promtool.py --build build-dev
-e2e          | quick | tests/e2e/run.py            | /usr/bin/python3 tests/e2e/run.py --build build-dev
+e2e          | quick | tests/e2e/run.py            | e2e_run
+sdk          | quick | tests/sdk/package.json      | /usr/bin/python3 tests/e2e/run.py --build build-dev -k "test_sdk_${QUICK:+stripe.test_a_payment}"
+testssl      | full  | tests/e2e/test_testssl.py   | /usr/bin/python3 tests/e2e/run.py --build build-dev -k test_testssl
 fuzz         | full  | tests/fuzz/CMakeLists.txt   | fuzz_run
 differential | full  | tests/fuzz/differential.py  | differential_run
 quickstart   | full  | deploy/quickstart.sh        | quickstart_run
@@ -59,13 +61,15 @@ packages_install() {
 
 # The SDKs that merchants use, wherever a suite keeps its lock file. Installed again only when that changed.
 sdk_install() {
+    node -e 'process.exit(parseInt(process.versions.node, 10) < 18 ? 1 : 0)' ||
+        die "the SDKs want Node 18 or later, this is $(node --version)"
     find tests -name package-lock.json -not -path '*/node_modules/*' > "$logs/locks"
     while read -r lock <&4; do
         folder=$(dirname "$lock")
         stamp=$folder/node_modules/.installed
         cmp -s "$lock" "$stamp" 2>/dev/null && continue
         say "installing the SDKs of $folder"
-        if ! (cd "$folder" && npm ci --no-audit --no-fund --ignore-scripts) > "$logs/npm.log" 2>&1 < /dev/null; then
+        if ! (cd "$folder" && npm ci --prefer-offline --no-audit --no-fund --ignore-scripts) > "$logs/npm.log" 2>&1 < /dev/null; then
             tail -n 20 "$logs/npm.log"
             die "npm ci failed: $logs/npm.log"
         fi
@@ -91,6 +95,21 @@ ctest_run() {
     # The log has every program's output, also of those that passed.
     cat "$build/Testing/Temporary/LastTest.log"
     return "$status"
+}
+
+# What has a row of its own is left out. A quick run's choice is run.py's.
+e2e_run() {
+    names=
+    if [ -n "$QUICK" ]; then
+        /usr/bin/python3 tests/e2e/run.py --build "$build"
+        return
+    fi
+    for file in tests/e2e/test_*.py; do
+        name=$(basename "$file" .py)
+        case "$name" in test_sdk_* | test_testssl) continue ;; esac
+        names="$names${names:+ or }$name."
+    done
+    /usr/bin/python3 tests/e2e/run.py --build "$build" -k "$names"
 }
 
 # Each fuzz target for a bounded time, from its corpus.
