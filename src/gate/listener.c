@@ -90,15 +90,39 @@ static uint32_t connections_max(const struct listener *listener)
     return own != 0 && own < all ? own : all;
 }
 
-static void pause_when_full(struct listener *listener)
+static bool is_full(const struct listener *listener)
 {
-    bool full = listener->clients_count >= connections_max(listener) ||
-                listener->gate->clients_count >= listener->gate->options.clients_max;
-    if (full && !listener->paused) {
-        listener->paused = true;
-        acceptor_pause(listener->acceptor);
-        log_event(listener->gate->options.log, LOG_WARN, "listener_full", "no more connections are accepted for now",
-                  LOG_T("listener", listener->conf->name), LOG_N("connections", listener->clients_count));
+    return listener->clients_count >= connections_max(listener) ||
+           listener->gate->clients_count >= listener->gate->options.clients_max;
+}
+
+/* Stops accepting when there is no room for one more client, and goes on when there is. */
+static void pace(struct listener *listener)
+{
+    bool full = is_full(listener);
+    if (listener->acceptor == NULL || full == listener->paused) {
+        return;
+    }
+    listener->paused = full;
+    if (!full) {
+        acceptor_resume(listener->acceptor);
+        return;
+    }
+    acceptor_pause(listener->acceptor);
+    log_event(listener->gate->options.log, LOG_WARN, "listener_full", "no more connections are accepted for now",
+              LOG_T("listener", listener->conf->name), LOG_N("connections", listener->clients_count));
+}
+
+/* A client came to `listener` or left it. At the maximum of the gate that concerns all of them. */
+static void pace_after(struct listener *listener)
+{
+    struct gate *gate = listener->gate;
+    pace(listener);
+    if (gate->clients_count + 1 < gate->options.clients_max) {
+        return;
+    }
+    list_each (other, after, &gate->listeners, struct listener, in_listeners) {
+        pace(other);
     }
 }
 
@@ -115,7 +139,7 @@ static void on_accepted(void *owner, struct stream *stream)
     listener->clients_count++;
     stats_set(stats, listener->stat_clients, listener->clients_count);
     client_begin(listener, stream);
-    pause_when_full(listener);
+    pace_after(listener);
 }
 
 void listener_client_gone(struct listener *listener)
@@ -123,10 +147,7 @@ void listener_client_gone(struct listener *listener)
     CHECK(listener->clients_count > 0);
     listener->clients_count--;
     stats_set(listener->gate->options.stats, listener->stat_clients, listener->clients_count);
-    if (listener->paused && listener->acceptor != NULL && listener->clients_count < connections_max(listener)) {
-        listener->paused = false;
-        acceptor_resume(listener->acceptor);
-    }
+    pace_after(listener);
     if (listener->closing && listener->clients_count == 0) {
         loop_defer(listener->gate->options.loop, &listener->burial);
     }
@@ -205,6 +226,7 @@ void listener_renew(struct listener *listener, struct generation *generation, in
     if (old != NULL) {
         generation_release(old);
     }
+    pace(listener);
 }
 
 struct listener *listener_open(struct gate *gate, struct generation *generation, int index, char *why, size_t size)
@@ -223,6 +245,7 @@ struct listener *listener_open(struct gate *gate, struct generation *generation,
         return NULL;
     }
     list_push_back(&gate->listeners, &listener->in_listeners);
+    pace(listener);
     return listener;
 }
 
@@ -234,6 +257,7 @@ void listener_close(struct listener *listener)
     listener->closing = true;
     acceptor_close(listener->acceptor);
     listener->acceptor = NULL;
+    client_close_idle(listener->gate, listener);
     if (listener->clients_count == 0) {
         loop_defer(listener->gate->options.loop, &listener->burial);
     }
