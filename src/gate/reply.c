@@ -20,8 +20,12 @@ static enum retry retry_of(const struct exchange *x)
         .safe_method = x->head != NULL && x->safe_method,
         .keyed = x->keyed,
         .finds_truth = x->route != NULL && x->route->profile->deduplicates,
+        .sent = exchange_sent(x),
     };
-    return reason_retry(x->reason, &asker);
+    enum retry retry = reason_retry(x->reason, &asker);
+    /* A streamed request may break after its first byte, for a reason whose row speaks of nothing sent. */
+    bool harmless = !exchange_sent(x) || asker.safe_method || (asker.keyed && asker.finds_truth);
+    return harmless ? retry : RETRY_NO;
 }
 
 static void write_request_ids(struct http_writer *writer, const struct exchange *x)
