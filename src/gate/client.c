@@ -38,6 +38,8 @@ struct client {
     bool close_after;         /* the answer being sent is the last */
     bool peer_ended;          /* the peer ended its side in order */
     bool paused;
+    bool deaf;                /* no room for pipelined bytes: what else comes is thrown away */
+    bool crlf_dropped;        /* a lone CRLF behind the last request was passed over */
     bool chunked;             /* the answer being sent is framed in chunks */
     bool bare;                /* the answer being sent has no body, whatever comes */
 };
@@ -189,6 +191,10 @@ static void go_idle(struct client *client)
     client_enter(client, CLIENT_IDLE);
     client->since_us = loop_now_us(gate_of(client)->options.loop);
     timer_set(&client->timer, client->since_us + conf_of(client)->idle_ms * CLOCK_US_PER_MS);
+    if (client->paused && client->pending.len == 0) { /* a streamed body was held back up to its end */
+        client->paused = false;
+        stream_resume(client->face.stream);
+    }
     if (client->pending.len > 0 || client->peer_ended) {
         loop_defer(gate_of(client)->options.loop, &client->later);
     }
@@ -199,11 +205,13 @@ static void go_idle(struct client *client)
 /* Bytes behind a whole request: they wait for its answer. */
 static void stash(struct client *client, struct bytes data)
 {
-    if (data.len == 0 || client->state > CLIENT_BUSY) {
+    if (data.len == 0 || client->state > CLIENT_BUSY || client->deaf) {
         return;
     }
-    if (buf_append(&client->pending, data, BLOCKS_MUST) != ERR_OK) {
-        client_lose(client, true, "too many bytes were sent ahead");
+    if (buf_append(&client->pending, data, BLOCKS_MAY) != ERR_OK) {
+        /* No room for what was sent ahead: it is not taken, and the connection ends behind the running answer. */
+        client->deaf = true;
+        client->close_after = true;
         return;
     }
     if (!client->paused && client->pending.len >= CLIENT_PENDING_BYTES_MAX / 2) {
@@ -221,6 +229,7 @@ static struct exchange *begin_exchange(struct client *client)
     }
     client->face.exchange = x;
     client->close_after = false;
+    client->crlf_dropped = false;
     client_enter(client, CLIENT_READING);
     return x;
 }
@@ -262,10 +271,18 @@ static void feed_event(struct client *client, struct exchange *x, enum http_even
     }
 }
 
+/* Some clients send a CRLF behind a body (RFC 9112 2.2). Alone it is no beginning of a request that would time out. */
+static bool drop_stray_crlf(struct client *client, struct bytes data)
+{
+    bool drop = !client->crlf_dropped && bytes_equal(data, BYTES("\r\n"));
+    client->crlf_dropped |= drop;
+    return drop;
+}
+
 static void feed(struct client *client, struct bytes data)
 {
     while (client->state == CLIENT_IDLE || client->state == CLIENT_READING) {
-        if (client->face.exchange == NULL && data.len == 0) {
+        if (client->face.exchange == NULL && (data.len == 0 || drop_stray_crlf(client, data))) {
             return;
         }
         struct exchange *x = client->face.exchange != NULL ? client->face.exchange : begin_exchange(client);
@@ -317,13 +334,11 @@ static void read_proxy_header(struct client *client, struct bytes data)
     struct proxy_header header;
     struct bytes all = data;
     if (client->pending.len > 0) {
-        if (client->pending.len + data.len > sizeof copy) {
-            data = bytes_take(data, sizeof copy - client->pending.len);
-        }
         struct bytes front = buf_front(&client->pending);
+        struct bytes behind = bytes_take(data, sizeof copy - front.len);
         memcpy(copy, front.at, front.len);
-        memcpy(copy + front.len, data.at, data.len);
-        all = bytes_of(copy, front.len + data.len);
+        memcpy(copy + front.len, behind.at, behind.len);
+        all = bytes_of(copy, front.len + behind.len);
     }
     switch (proxy_header_parse(all, &header)) {
     case PROXY_HEADER_MORE:
@@ -571,10 +586,11 @@ static struct bytes answer_head(struct client *client, const struct answer *answ
 /* Body parts as they go on the wire, in chunks when the answer is chunked, behind `count` parts already there. */
 static enum err write_framed(struct client *client, struct bytes head, const struct bytes *parts, int count, bool end)
 {
-    WEIR_SCRATCH struct bytes out[STREAM_PARTS_MAX + 4];
+    WEIR_SCRATCH struct bytes out[STREAM_PARTS_MAX];
     char chunk_head[HTTP_CHUNK_HEAD_BYTES];
     size_t len = 0;
     int out_count = 0;
+    CHECK(count <= GATE_PARTS_MAX);
     for (int i = 0; i < count; i++) {
         len += parts[i].len;
     }
@@ -707,9 +723,12 @@ void client_begin(struct listener *listener, struct stream *stream)
     }
 }
 
-void client_close_idle(struct gate *gate)
+void client_close_idle(struct gate *gate, const struct listener *listener)
 {
     list_each (client, after, &gate->clients, struct client, in_clients) {
+        if (listener != NULL && client->face.listener != listener) {
+            continue;
+        }
         if (client->state == CLIENT_IDLE && client->pending.len == 0) {
             client_linger(client);
         } else if (client->state < CLIENT_IDLE) {

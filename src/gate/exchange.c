@@ -90,16 +90,23 @@ struct exchange *exchange_begin(struct gate *gate, struct client_stream *client)
         .body_bytes_max = client->listener->conf->body_bytes,
     };
     struct blocks *blocks = loop_blocks(gate->options.loop);
+    bool full = blocks->limit_bytes != 0 && blocks->used_bytes + BLOCK_BYTES > blocks->limit_bytes;
     arena_init(&x->arena, blocks);
+    x->arena.need = BLOCKS_MUST; /* one block, so that a refusal can be said and logged */
     x->message = http_message_new(&x->arena, HTTP_REQUEST_MESSAGE, &limits, false);
     if (x->message == NULL) {
         arena_reset(&x->arena);
         pool_put(&gate->exchange_pool, x);
         return NULL;
     }
+    x->arena.need = BLOCKS_MAY;
     buf_init(&x->body, blocks, SIZE_MAX); /* bounded by the message's body_bytes_max */
+    if (full) {
+        x->fault = HTTP_FAULT_NO_ROOM;
+        x->fault_text = "all of memory.buffers is in use";
+    }
     x->gate = gate;
-    x->generation = generation_hold(gate->generation);
+    x->generation = generation_hold(client->listener->generation); /* the gate's own, unless the listener is closing */
     x->client = client;
     x->listener = client->listener->conf;
     x->peer = *client->peer;
@@ -292,7 +299,8 @@ static bool client_owes_body(const struct exchange *x)
 
 static enum step wait_in_send(struct exchange *x)
 {
-    timer_set(&x->timer, x->total_due_us);
+    uint64_t body_due_us = x->phase_at_us[PHASE_ROUTE] + x->listener->body_ms * CLOCK_US_PER_MS;
+    set_deadline(x, client_owes_body(x) ? body_due_us : x->total_due_us);
     return STEP_WAIT;
 }
 
@@ -376,6 +384,7 @@ static enum step step_relay(struct exchange *x)
 {
     if (x->status == 0) {
         judge_answer(x);
+        timer_set(&x->timer, x->total_due_us); /* the answer began in time; the rest has what is left of the total */
     }
     relay_flush(x, x->answer_whole);
     if (x->answer_whole) {

@@ -42,6 +42,24 @@ static void note_counts(struct exchange *x)
     }
 }
 
+/* One line for each outcome that is not known, in room that other events may not use: somebody has to find it out. */
+static void note_unknown(struct exchange *x)
+{
+    if (x->outcome != OUTCOME_UNKNOWN) {
+        return;
+    }
+    const struct log_field fields[] = {
+        LOG_B("request_id", bytes_of(x->request_id, REQUEST_ID_BYTES)),
+        LOG_T("processor", x->route->processor_conf->name),
+        LOG_T("endpoint", call_endpoint_text(&x->call)),
+        LOG_T("route", x->route->conf->name),
+        LOG_T("reason", reason_name(x->reason)),
+        LOG_N("status", x->status),
+        LOG_T("why", x->why),
+    };
+    log_audit_fields(x->gate->options.log, "unknown", "sent without a definite answer", fields, (int)ARRAY_COUNT(fields));
+}
+
 void exchange_end(struct exchange *x, enum reason reason, enum ended_by by, const char *why)
 {
     if (x->phase == PHASE_DONE) {
@@ -67,6 +85,7 @@ void exchange_end(struct exchange *x, enum reason reason, enum ended_by by, cons
     exchange_enter(x, PHASE_DONE);
     note_counts(x);
     access_write(x);
+    note_unknown(x);
     call_close(&x->call, by == ENDED_BY_PROCESSOR || (by == ENDED_BY_TIMEOUT && exchange_sent(x)));
     if (x->client != NULL) {
         struct client_stream *client = x->client;

@@ -107,7 +107,7 @@ static void on_body(void *owner, struct bytes body)
 {
     struct exchange *x = owner;
     struct gate *gate = x->gate;
-    if (gate->part_count == STREAM_PARTS_MAX) {
+    if (gate->part_count == GATE_PARTS_MAX) {
         exchange_step(x); /* writes what has come so far */
         gate->part_count = 0;
     }

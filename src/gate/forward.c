@@ -33,18 +33,18 @@ static struct bytes last_element(struct bytes *rest)
 struct bytes forward_client_address(const struct exchange *x, char text[ADDR_TEXT_BYTES])
 {
     struct bytes own = bytes_from_text(addr_format_host(&x->peer, text));
-    const struct http_field *field =
-        x->head != NULL && x->peer_trusted ? http_head_find_name(x->head, BYTES("x-forwarded-for")) : NULL;
-    struct bytes rest = field != NULL ? field->value : BYTES_NONE;
-    while (rest.len > 0) {
-        struct bytes hop = last_element(&rest);
-        struct addr addr;
-        if (!addr_parse_host(hop, 0, &addr)) {
-            break; /* what stands before an unreadable hop proves nothing */
-        }
-        own = bytes_from_text(addr_format_host(&addr, text));
-        if (!is_trusted(x, &addr)) {
-            break;
+    bool further = x->head != NULL && x->peer_trusted;
+    /* The last line and its last element are the nearest hop; each hop vouches for the one before it while it is trusted. */
+    for (int i = further ? x->head->field_count - 1 : -1; further && i >= 0; i--) {
+        const struct http_field *field = &x->head->fields[i];
+        struct bytes rest = bytes_equal_nocase(field->name, BYTES("x-forwarded-for")) ? field->value : BYTES_NONE;
+        while (further && rest.len > 0) {
+            struct addr addr;
+            further = addr_parse_host(last_element(&rest), 0, &addr); /* an unreadable hop proves nothing before it */
+            if (further) {
+                own = bytes_from_text(addr_format_host(&addr, text));
+                further = is_trusted(x, &addr);
+            }
         }
     }
     return own;
@@ -69,15 +69,27 @@ static void write_list_with(struct http_writer *writer, const struct exchange *x
     http_write_lines(writer, BYTES("\r\n"));
 }
 
+/* The protocol of the first hop, as the nearest trusted one tells it; only the two that there are. */
+static struct bytes forwarded_proto(const struct exchange *x, struct bytes own)
+{
+    struct bytes proto = own;
+    for (int i = 0; x->peer_trusted && i < x->head->field_count; i++) {
+        const struct http_field *field = &x->head->fields[i];
+        if (bytes_equal_nocase(field->name, BYTES("x-forwarded-proto"))) {
+            proto = field->value;
+        }
+    }
+    bool known = bytes_equal_nocase(proto, BYTES("http")) || bytes_equal_nocase(proto, BYTES("https"));
+    return known ? proto : own;
+}
+
 static void write_forwarded(struct http_writer *writer, const struct exchange *x, struct bytes address)
 {
     const struct http_head *head = x->head;
     bool v6 = bytes_find(address, ':') != SIZE_MAX;
     struct bytes proto = x->tls_version != NULL ? BYTES("https") : BYTES("http");
-    const struct http_field *given =
-        x->peer_trusted ? http_head_find_name(head, BYTES("x-forwarded-proto")) : NULL;
     write_list_with(writer, x, BYTES("X-Forwarded-For"), address);
-    http_write_field(writer, BYTES("X-Forwarded-Proto"), given != NULL ? given->value : proto);
+    http_write_field(writer, BYTES("X-Forwarded-Proto"), forwarded_proto(x, proto));
 
     WEIR_SCRATCH char text[ADDR_TEXT_BYTES + 300];
     struct http_writer value;

@@ -99,6 +99,7 @@ bool gate_use(struct gate *gate, struct generation *generation, char *why, size_
     }
     bool opened = open_new_listeners(gate, generation, fresh, why, size);
     if (opened) {
+        generation_use(generation); /* no earlier: a refused generation must not redirect a payment */
         renew_listeners(gate, generation);
         struct generation *old = gate->generation;
         gate->generation = generation;
@@ -178,7 +179,7 @@ void gate_drain(struct gate *gate, void (*quiet)(void *owner), void *owner)
     list_each (listener, after, &gate->listeners, struct listener, in_listeners) {
         listener_close(listener);
     }
-    client_close_idle(gate);
+    client_close_idle(gate, NULL);
     gate_check_quiet(gate);
 }
 

@@ -26,6 +26,8 @@
  * still sending its body must not lose the answer that says that nothing moved to the reset that unread bytes cause. */
 #define CLIENT_LINGER_BYTES_MAX (1024 * 1024)
 #define CLIENT_LINGER_US UINT64_C(2000000)
+/* Runs of an answer's body that go out together: what framing adds (head, chunk head and tail, last chunk) fits beside. */
+#define GATE_PARTS_MAX (STREAM_PARTS_MAX - 4)
 /* Retry-After of answers that a moment's patience may mend. */
 #define RETRY_AFTER_S 1
 
@@ -143,7 +145,8 @@ void client_begin(struct listener *listener, struct stream *stream);
 
 struct client;
 size_t client_bytes(void); /* of a struct client, for the pool */
-void client_close_idle(struct gate *gate);
+/* Ends clients between requests; of one listener, or of all (NULL). */
+void client_close_idle(struct gate *gate, const struct listener *listener);
 void client_close_all(struct gate *gate);
 
 /* ---- gate.c ---- */
@@ -166,7 +169,7 @@ struct gate {
     void *quiet_owner;
     struct deferred quiet_later;
     stats_id stat_faults;
-    struct bytes parts[STREAM_PARTS_MAX]; /* body of the answer that is arriving now; emptied within the event */
+    struct bytes parts[GATE_PARTS_MAX];   /* body of the answer that is arriving now; emptied within the event */
     int part_count;
     char scratch[GATE_SCRATCH_BYTES];     /* one head at a time */
 };

@@ -347,6 +347,13 @@ static bool hold_processors(struct generation *generation)
     return true;
 }
 
+void generation_use(struct generation *generation)
+{
+    for (int i = 0; i < generation->conf->processor_count; i++) {
+        processor_use(generation->processors[i], &generation->conf->processors[i]);
+    }
+}
+
 /* Before a route is known any SDK may be asking: Stripe's takes a body without `error` for success. */
 static const struct profile *fallback_of(const struct conf *conf)
 {

@@ -79,7 +79,7 @@ void profile_error_body(const struct profile *profile, struct json *json, enum r
                         enum retry retry, const char *request_id, const char *detail)
 {
     uint16_t status = profile_status(profile, reason);
-    const char *message = reason_sentence(reason);
+    const char *message = reason_sentence_for(reason, outcome);
     char type[96];
     (void)snprintf(type, sizeof type, "urn:weir:reason:%s", reason_name(reason));
 

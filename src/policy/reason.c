@@ -58,6 +58,14 @@ const char *reason_sentence(enum reason reason)
     return row_of(reason)->sentence;
 }
 
+const char *reason_sentence_for(enum reason reason, enum outcome outcome)
+{
+    if (outcome == OUTCOME_UNKNOWN && row_of(reason)->outcome == OUTCOME_NOT_SENT) {
+        return "The request ended before it was whole, and a part of it had been sent; whether it was executed is not known.";
+    }
+    return row_of(reason)->sentence;
+}
+
 const char *reason_meaning(enum reason reason)
 {
     return row_of(reason)->meaning;
@@ -87,13 +95,14 @@ enum reason reason_find(struct bytes text)
 enum retry reason_retry(enum reason reason, const struct reason_asker *asker)
 {
     enum retry again = asker->keyed ? RETRY_SAME_KEY : RETRY_SAFE;
+    bool harmless = asker->safe_method || (asker->keyed && asker->finds_truth);
     switch (row_of(reason)->hint) {
     case HINT_NO:
         return RETRY_NO;
     case HINT_AGAIN:
-        return again;
+        return !asker->sent || harmless ? again : RETRY_NO;
     case HINT_TRUTH:
-        return asker->safe_method || (asker->keyed && asker->finds_truth) ? again : RETRY_NO;
+        return harmless ? again : RETRY_NO;
     }
     return RETRY_NO;
 }

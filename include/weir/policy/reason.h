@@ -49,6 +49,11 @@ uint16_t reason_status(enum reason reason);
 enum outcome reason_outcome(enum reason reason);
 /* One sentence for the caller. */
 const char *reason_sentence(enum reason reason);
+/*
+ * The same for one request: a streamed request can end for a reason that
+ * otherwise says that nothing was sent, after a part of it was.
+ */
+const char *reason_sentence_for(enum reason reason, enum outcome outcome);
 /* For the operator: what it means, likely causes, what to do first. */
 const char *reason_meaning(enum reason reason);
 const char *reason_causes(enum reason reason);
@@ -61,6 +66,7 @@ struct reason_asker {
     bool safe_method; /* GET, HEAD, OPTIONS: it moves nothing, however often it is sent */
     bool keyed;       /* the request carries an idempotency key */
     bool finds_truth; /* a retry with that key still reaches a memory that knows the first attempt */
+    bool sent;        /* a byte of this request went to a processor */
 };
 
 /* What the caller may do. A keyed request never gets RETRY_SAFE. */

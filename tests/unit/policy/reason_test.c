@@ -81,6 +81,21 @@ static void test_an_unknown_outcome_is_retried_only_where_the_truth_can_be_found
     assert_int_equal(reason_retry(REASON_RESPONSE_TIMEOUT, &reader), RETRY_SAFE);
 }
 
+static void test_what_was_sent_is_never_called_safe_whatever_the_reason(void **state)
+{
+    static const struct reason_asker sent = {.sent = true};
+    static const struct reason_asker sent_keyed = {.sent = true, .keyed = true};
+
+    (void)state;
+    for (unsigned i = 0; i < REASON_COUNT; i++) {
+        assert_int_equal(reason_retry((enum reason)i, &sent), RETRY_NO);
+        assert_int_equal(reason_retry((enum reason)i, &sent_keyed), RETRY_NO);
+        if (reason_outcome((enum reason)i) == OUTCOME_NOT_SENT) {
+            assert_null(strstr(reason_sentence_for((enum reason)i, OUTCOME_UNKNOWN), "nothing was sent"));
+        }
+    }
+}
+
 static void test_what_was_not_sent_may_be_retried(void **state)
 {
     (void)state;
@@ -117,6 +132,7 @@ int main(void)
         cmocka_unit_test(test_a_keyed_request_is_never_told_that_any_retry_is_safe),
         cmocka_unit_test(test_an_unknown_outcome_is_retried_only_where_the_truth_can_be_found),
         cmocka_unit_test(test_what_was_not_sent_may_be_retried),
+        cmocka_unit_test(test_what_was_sent_is_never_called_safe_whatever_the_reason),
         cmocka_unit_test(test_the_committed_page_is_the_generated_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
