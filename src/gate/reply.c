@@ -22,10 +22,7 @@ static enum retry retry_of(const struct exchange *x)
         .finds_truth = x->route != NULL && x->route->profile->deduplicates,
         .sent = exchange_sent(x),
     };
-    enum retry retry = reason_retry(x->reason, &asker);
-    /* A streamed request may break after its first byte, for a reason whose row speaks of nothing sent. */
-    bool harmless = !exchange_sent(x) || asker.safe_method || (asker.keyed && asker.finds_truth);
-    return harmless ? retry : RETRY_NO;
+    return reason_retry(x->reason, &asker);
 }
 
 static void write_request_ids(struct http_writer *writer, const struct exchange *x)

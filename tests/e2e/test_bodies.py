@@ -261,3 +261,19 @@ def test_the_nonce_of_a_held_answer_is_its_own():
         check_equal(weir.ask("GET", "/two", ["X-Nonce: two"]).body.count(b"two"), 2)
         hold.release()
         check_equal(client.read_response().body, b"a" * 300_000)
+
+
+def test_the_connection_goes_on_after_an_upload_that_was_held_back():
+    with Processor() as processor, Weir(processor, acme={"pool": {"connections": 1}}, routes=[
+            {"name": "upload", "match": {"path": "/upload"}, "to": "acme", "stream": "request"},
+            {"name": "rest", "to": "acme"}]) as weir, weir.client() as client, weir.client() as first:
+        hold = Hold()
+        processor.answer(hold)
+        first.send(request("POST", "/first", [], b"x=1"))
+        hold.wait()
+        client.send(request("POST", "/upload", [], b"a" * 80000))
+        client.send(request("GET", "/behind"))
+        hold.release()
+        check_equal(first.read_response().status, 200)
+        check_equal(client.read_response().status, 200)
+        check_equal(client.read_response().status, 200)

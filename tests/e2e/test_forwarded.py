@@ -84,3 +84,22 @@ def test_the_processors_host_is_the_urls_unless_passed():
         with case("a name"), Weir({"url": "http://api.acme.example", "endpoints": [processor.authority]}) as weir:
             check_equal(weir.ask("GET", "/x").status, 200)
             check_equal(seen(processor).header("Host"), "api.acme.example")
+
+
+def test_the_nearest_hop_counts_when_each_proxy_adds_a_line():
+    with Processor() as processor, Weir(processor, listener={"trusted": ["127.0.0.1/32", "10.0.0.0/8"]}) as weir:
+        for name, lines, address in (("two lines", ["6.6.6.6", "203.0.113.9"], "203.0.113.9"),
+                                     ("a trusted hop between", ["203.0.113.9", "10.1.2.3"], "203.0.113.9"),
+                                     ("an unreadable hop", ["6.6.6.6", "nobody"], "127.0.0.1")):
+            with case(name):
+                seen_lines = len(weir.access_lines())
+                check_equal(weir.ask("GET", "/x", [f"X-Forwarded-For: {line}" for line in lines]).status, 200)
+                check_equal(weir.next_access(seen_lines)["client.address"], address)
+
+
+def test_only_the_two_protocols_are_passed_on():
+    with Processor() as processor, Weir(processor, listener={"trusted": ["127.0.0.1/32"]}) as weir:
+        for given, passed in (("https", "https"), ("http", "http"), ("gopher", "http")):
+            with case(given):
+                check_equal(weir.ask("GET", "/x", [f"X-Forwarded-Proto: {given}"]).status, 200)
+                check_equal(seen(processor).all("X-Forwarded-Proto"), [passed])

@@ -263,3 +263,17 @@ def test_answers_never_cross():
             worker.join()
         check_equal(failures, [])
         processor.check_only(2000)
+
+
+def test_a_stray_crlf_behind_a_request_is_no_request():
+    with Processor() as processor, Weir(processor, listener={"timeouts": {"header": "200ms"}}) as weir:
+        with weir.client() as client:
+            client.send(request("POST", "/x", [], b"x=1"))
+            check_equal(client.read_response().status, 200)
+            client.send(b"\r\n")
+            with weir.client() as later:  # begins after it and runs out of time: by then the stray one would have
+                later.send(b"P")
+                check_equal(later.read_response().status, 408)
+            client.check_open()
+            check_equal(client.ask("POST", "/y", [], b"x=1").status, 200)
+        check_equal(sorted(line.get("url.path", "") for line in weir.wait_for_access(count=3)), ["", "/x", "/y"])

@@ -266,3 +266,19 @@ def test_readyz_does_not_follow_the_processors():
     with nobody, Weir({"url": f"http://{address}"}) as weir:
         check_equal(weir.ask("POST", "/x", [], b"x=1").status, 502)
         check_equal(weir.ask_monitor("/readyz").status, 200)
+
+
+def test_each_unknown_outcome_is_one_event_with_the_id_that_the_merchant_has():
+    with Processor() as processor, Weir(processor) as weir:
+        ids = []
+        for _ in range(3):
+            processor.answer(["reset"])
+            answer = weir.ask("POST", "/v1/payments", ["Idempotency-Key: secret-key-1"], b"x=1")
+            check_equal(answer.outcome, "unknown")
+            ids.append(answer.header("Weir-Request-Id"))
+        check_equal(weir.ask("POST", "/v1/payments", [], b"x=1").outcome, "answered")
+        events = weir.wait_event("unknown", count=3)
+        events = [line for line in weir.events() if line.get("event") == "unknown"]
+        check_equal([line["request_id"] for line in events], ids)
+        check_equal({line["processor"] for line in events}, {"acme"})
+        check("secret-key-1" not in str(events), "the key is in the log")

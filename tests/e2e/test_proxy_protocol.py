@@ -142,3 +142,15 @@ def test_a_header_that_never_comes_is_waited_for_and_no_longer():
                 client.send(part)
                 client.check_closed()
                 check(True, "")
+
+
+def test_a_header_cut_anywhere_loses_nothing_behind_it():
+    header = GOOD["1, TCP4"][0]
+    body = bytes(range(256)) * 16
+    with Processor() as processor, Weir(processor, listener=REQUIRED) as weir:
+        for at in range(1, len(header) + 1):
+            with case(f"cut behind {at} bytes"), weir.client() as client:
+                client.send(header[:at])
+                client.send(header[at:] + request("POST", f"/{at}", [], body))
+                check_equal(client.read_response().status, 200)
+                check_equal(processor.requests()[-1].body, body)

@@ -151,6 +151,25 @@ def test_a_bad_file_changes_nothing_and_says_why():
             check_equal(weir.metric("weir_config_last_reload_successful"), 1)
 
 
+def test_a_refused_reload_redirects_no_payment():
+    """The new url must not be in force before the whole file is: here the second listener's port is taken."""
+    with Processor() as old, Processor() as new, Weir(old) as weir:
+        check_equal(weir.ask("POST", "/before", [], b"x=1").status, 200)
+        first = weir.config["listeners"][0]
+        weir.change(processors={"acme": {"url": new.url}},
+                    listeners=[first, {"name": "second", "address": f"127.0.0.1:{new.address[1]}"}])
+        weir.reload(expected=1)
+        for _ in range(3):
+            check_equal(weir.ask("POST", "/after", [], b"x=1").status, 200)
+        check_equal((len(old.requests()), len(new.requests())), (4, 0))
+        check_equal(len(old.links), 1, "links survive")
+        with case("and a good one does"):
+            weir.change(listeners=[first])
+            weir.reload()
+            check_equal(weir.ask("POST", "/x", [], b"x=1").status, 200)
+            check_equal(len(new.requests()), 1)
+
+
 def reload_by_socket(weir):
     """By the socket: a bad file names none that could be trusted."""
     result = subprocess.run([binary("weir"), "reload", "--socket", weir.admin_path], capture_output=True, text=True, timeout=20)
@@ -240,3 +259,23 @@ def test_descriptors_do_not_leak_over_reloads():
             check_equal(weir.ask("GET", "/x").status, 200)
         after = len(os.listdir(f"/proc/{weir.pid}/fd"))
         check(after <= before + 1, f"{before} descriptors before, {after} after")
+
+
+def test_a_payment_of_a_removed_listener_is_finished_and_logged():
+    other = free_port()
+    with Processor() as processor, Weir(processor) as weir:
+        listeners = weir.config["listeners"]
+        weir.change(listeners=listeners + [dict(listeners[0], name="other", address=f"127.0.0.1:{other}")])
+        weir.reload()
+        hold = Hold()
+        processor.answer(hold)
+        client = http.Client(("127.0.0.1", other))
+        client.send(request("POST", "/paid", [], b"x=1"))
+        hold.wait()
+        weir.change(listeners=listeners)
+        weir.reload()
+        client.reset()
+        hold.release()
+        lines = weir.wait_for_access({"url.path": "/paid"})
+        line = lines[0] if isinstance(lines, list) else lines
+        check_equal((line["weir.listener"], line["weir.outcome"], line["weir.reason"]), ("other", "answered", "client_gone"))

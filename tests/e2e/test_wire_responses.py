@@ -386,3 +386,12 @@ def test_garbage_without_an_end_is_bounded():
                 processor.answer([OK if name == "fields" else b"", endless(piece)])
                 check_502(weir.ask("POST", "/v1/payments", [], b"x=1"), "response_malformed")
                 check_recovers(weir, processor)
+
+
+def test_an_answer_of_many_small_chunks_in_one_packet_is_passed():
+    with Processor() as processor, Weir(processor) as weir:
+        for count in (1, 58, 59, 60, 61, 62, 63, 64, 65, 70, 128, 1000):
+            with case(f"{count} chunks"):
+                processor.answer([head(CHUNKED, b"1\r\na\r\n" * count + b"0\r\n\r\n")])
+                answer = weir.ask("POST", "/x", [], b"x=1")
+                check_equal((answer.status, answer.body), (200, b"a" * count))
