@@ -77,33 +77,23 @@ static void use(struct http_message *message, struct bytes *data, size_t len)
 
 /* --- the head --------------------------------------------------------------------------------------------------- */
 
-static struct verdict check_bytes(const struct http_message *message, struct bytes raw, int *field_count)
-{
-    struct scan_result result = message->kind == HTTP_REQUEST_MESSAGE
-                                    ? scan_request_head(raw, message->limits.target_bytes_max)
-                                    : scan_response_head(raw);
-    *field_count = result.field_count;
-    return (struct verdict){result.fault, result.text};
-}
-
 /* `raw` is a whole head in the arena. */
 static struct verdict read_head(struct http_message *message, struct bytes raw)
 {
     struct http_head *head = &message->head;
-    int field_count;
-    struct verdict verdict = check_bytes(message, raw, &field_count);
-    if (verdict_refuses(verdict))
-        return verdict;
+    bool request = message->kind == HTTP_REQUEST_MESSAGE;
+    struct scan_result scan =
+        request ? scan_request_head(raw, message->limits.target_bytes_max) : scan_response_head(raw);
+    if (scan.fault != HTTP_FAULT_NONE)
+        return (struct verdict){scan.fault, scan.text};
     *head = (struct http_head){0};
-    head->fields = arena_take(message->arena, (size_t)(field_count + 1) * sizeof(head->fields[0]));
+    head->fields = arena_take(message->arena, (size_t)(scan.field_count + 1) * sizeof(head->fields[0]));
     if (head->fields == NULL)
         return (struct verdict){HTTP_FAULT_NO_ROOM, "no room for the fields"};
-    const char *text = parser__read(head, message->kind == HTTP_REQUEST_MESSAGE, raw, field_count);
+    const char *text = parser__read(head, request, raw, scan.field_count);
     if (text != NULL)
         return verdict_malformed(text);
-    if (message->kind == HTTP_REQUEST_MESSAGE)
-        return rules__request(head);
-    return rules__response(head, message->method_head);
+    return request ? rules__request(head) : rules__response(head, message->method_head, scan.underscore);
 }
 
 static enum http_event on_interim(struct http_message *message)

@@ -31,8 +31,11 @@ static inline bool verdict_refuses(struct verdict verdict)
  * gave them. Sets everything else or says why not.
  */
 struct verdict rules__request(struct http_head *head);
-/* Ditto with status. `method_head`: the answer to a HEAD. 1xx heads pass as well (101 does not). */
-struct verdict rules__response(struct http_head *head, bool method_head);
+/*
+ * Ditto with status. `method_head`: the answer to a HEAD. `underscore`: some name holds one. 1xx heads pass as well (101
+ * does not).
+ */
+struct verdict rules__response(struct http_head *head, bool method_head, bool underscore);
 
 /* Fills ids, trims values, marks hop-by-hop fields, sets `seen`; refuses a second field of an id in `singletons`. */
 struct verdict rules__identify(struct http_head *head, uint32_t singletons);

@@ -56,16 +56,18 @@ static struct verdict read_framing(struct http_head *head, bool method_head)
     return VERDICT_OK;
 }
 
-struct verdict rules__response(struct http_head *head, bool method_head)
+struct verdict rules__response(struct http_head *head, bool method_head, bool underscore)
 {
     if (head->status == 101)
         return verdict_malformed("101 without having been asked");
     struct verdict verdict = rules__identify(head, FRAMING_SINGLETONS);
     if (verdict_refuses(verdict))
         return verdict;
-    verdict = check_names(head);
-    if (verdict_refuses(verdict))
-        return verdict;
+    if (underscore) {
+        verdict = check_names(head);
+        if (verdict_refuses(verdict))
+            return verdict;
+    }
     verdict = read_framing(head, method_head);
     if (verdict_refuses(verdict))
         return verdict;

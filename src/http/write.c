@@ -11,8 +11,6 @@
 #include "chars_internal.h"
 #include "weir/base/clock.h"
 
-#define U64_DIGITS_MAX 20
-
 void http_write_init(struct http_writer *writer, char *at, size_t size)
 {
     *writer = (struct http_writer){.at = at, .size = size};
@@ -35,22 +33,15 @@ static inline char *room(struct http_writer *writer, size_t len)
     return at;
 }
 
-static inline char *put(char *at, struct bytes bytes)
-{
-    if (bytes.len > 0)
-        memcpy(at, bytes.at, bytes.len);
-    return at + bytes.len;
-}
-
-static void write_line(struct http_writer *writer, struct bytes name, struct bytes value)
+static inline void write_line(struct http_writer *writer, struct bytes name, struct bytes value)
 {
     char *at = room(writer, name.len + 2 + value.len + 2);
     if (at == NULL)
         return;
-    at = put(at, name);
+    at = bytes_put(at, name);
     *at++ = ':';
     *at++ = ' ';
-    at = put(at, value);
+    at = bytes_put(at, value);
     *at++ = '\r';
     *at = '\n';
 }
@@ -63,9 +54,9 @@ void http_write_request_line(struct http_writer *writer, struct bytes method, st
     char *at = room(writer, method.len + 1 + target.len + rest.len);
     if (at == NULL)
         return;
-    at = put(at, method);
+    at = bytes_put(at, method);
     *at++ = ' ';
-    put(put(at, target), rest);
+    (void)bytes_put(bytes_put(at, target), rest);
 }
 
 void http_write_status_line(struct http_writer *writer, uint16_t status)
@@ -76,12 +67,12 @@ void http_write_status_line(struct http_writer *writer, uint16_t status)
     char *at = room(writer, start.len + 4 + phrase.len + 2);
     if (at == NULL)
         return;
-    at = put(at, start);
+    at = bytes_put(at, start);
     *at++ = (char)('0' + status / 100);
     *at++ = (char)('0' + status / 10 % 10);
     *at++ = (char)('0' + status % 10);
     *at++ = ' ';
-    put(put(at, phrase), BYTES("\r\n"));
+    (void)bytes_put(bytes_put(at, phrase), BYTES("\r\n"));
 }
 
 void http_write_field(struct http_writer *writer, struct bytes name, struct bytes value)
@@ -98,20 +89,15 @@ void http_write_field(struct http_writer *writer, struct bytes name, struct byte
 
 void http_write_field_u64(struct http_writer *writer, struct bytes name, uint64_t value)
 {
-    char digits[U64_DIGITS_MAX];
-    size_t at = sizeof(digits);
-    do {
-        digits[--at] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value > 0);
-    http_write_field(writer, name, bytes_of(digits + at, sizeof(digits) - at));
+    char digits[BYTES_U64_DIGITS];
+    http_write_field(writer, name, bytes_of(digits, bytes_from_u64(value, digits)));
 }
 
 void http_write_lines(struct http_writer *writer, struct bytes lines)
 {
     char *at = room(writer, lines.len);
     if (at != NULL)
-        put(at, lines);
+        (void)bytes_put(at, lines);
 }
 
 void http_write_end(struct http_writer *writer)

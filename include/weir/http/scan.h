@@ -18,6 +18,7 @@ struct scan_result {
     enum http_fault fault;
     const char *text; /* static; what is wrong; NULL when nothing is */
     int field_count;  /* field lines, when nothing is wrong; at most HTTP_FIELDS_MAX */
+    bool underscore;  /* a field's name holds one; requests' never do */
 };
 /* `head` is whole, as scan_head_end found it. */
 struct scan_result scan_request_head(struct bytes head, uint32_t target_bytes_max);
