@@ -65,6 +65,7 @@ static struct bytes own_lines(const struct exchange *x, enum retry retry, char *
     }
     if (profile_of(x)->stripe_should_retry) {
         http_write_field(&writer, BYTES("Stripe-Should-Retry"), retry == RETRY_NO ? BYTES("false") : BYTES("true"));
+        http_write_field(&writer, BYTES("Request-Id"), bytes_of(x->request_id, REQUEST_ID_BYTES)); /* err.requestId */
     }
     if (x->reason == REASON_METHOD_NOT_ALLOWED) {
         http_write_field(&writer, BYTES("Allow"), BYTES("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
