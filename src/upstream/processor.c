@@ -225,13 +225,15 @@ static void forget_name(struct processor *processor)
     }
 }
 
-static bool addresses_follow_name(struct processor *processor)
+static void addresses_follow_name(struct processor *processor)
 {
     struct processor_settings *settings = &processor->settings;
     processor->name_state = NAME_PENDING;
     processor->resolver = resolver_open(processor->upstream->options.loop, settings->host, settings->port, on_resolved,
                                         processor);
-    return processor->resolver != NULL;
+    if (processor->resolver == NULL) {
+        on_resolved(processor, ERR_NO_MEMORY, NULL, 0, err_sentence(ERR_NO_MEMORY));
+    }
 }
 
 /* ---- settings ---- */
@@ -302,13 +304,11 @@ static void close_idle_links(struct processor *processor)
     }
 }
 
-static bool settings_apply(struct processor *processor, const struct conf_processor *conf, struct tls_client *tls)
+static void settings_apply(struct processor *processor, const struct conf_processor *conf)
 {
-    struct processor_settings next;
-    if (!settings_read(&next, conf, tls)) {
-        return false;
-    }
+    struct processor_settings next = processor->next;
     struct processor_settings old = processor->settings;
+    processor->next = (struct processor_settings){0};
     bool same_name = old.host != NULL && !old.fixed && !next.fixed && strcmp(old.host, next.host) == 0 && old.port == next.port;
     bool same_identity = old.identity != NULL && strcmp(old.identity, next.identity) == 0;
     processor->settings = next;
@@ -323,10 +323,13 @@ static bool settings_apply(struct processor *processor, const struct conf_proces
     if (next.fixed) {
         processor->name_state = NAME_KNOWN;
         set_addresses(processor, conf->endpoints, conf->endpoint_count);
-        return true;
+        return;
+    }
+    if (!same_name) {
+        set_addresses(processor, NULL, 0); /* another name's addresses are another party's: calls wait */
+        addresses_follow_name(processor);
     }
     processor_wake(processor);
-    return same_name || addresses_follow_name(processor);
 }
 
 struct processor *processor_hold(struct upstream *upstream, const struct conf_processor *conf, struct tls_client *tls)
@@ -339,11 +342,19 @@ struct processor *processor_hold(struct upstream *upstream, const struct conf_pr
         return NULL;
     }
     processor->holders++;
-    if (!settings_apply(processor, conf, tls)) {
+    settings_free(&processor->next); /* of a generation that never came into use */
+    if (!settings_read(&processor->next, conf, tls)) {
         processor_release(processor);
         return NULL;
     }
     return processor;
+}
+
+void processor_use(struct processor *processor, const struct conf_processor *conf)
+{
+    if (processor->next.host != NULL) {
+        settings_apply(processor, conf);
+    }
 }
 
 void processor_release(struct processor *processor)
@@ -384,6 +395,7 @@ static void on_burial(struct deferred *deferred)
     struct upstream *upstream = processor->upstream;
     list_remove(&processor->in_processors);
     settings_free(&processor->settings);
+    settings_free(&processor->next);
     free(processor->name);
     free(processor);
     upstream_maybe_free(upstream);

@@ -66,6 +66,7 @@ struct processor {
     uint32_t holders;            /* generations that use it */
     uint32_t epoch;              /* rises when settings.identity changes; links of older epochs are not reused */
     struct processor_settings settings;
+    struct processor_settings next; /* of the last hold, until it is used; host NULL: none waits */
     struct resolver *resolver;   /* NULL with fixed endpoints */
     enum { NAME_PENDING, NAME_KNOWN, NAME_FAILED } name_state;
     char name_why[160];

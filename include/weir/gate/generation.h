@@ -47,6 +47,8 @@ struct generation;
 /* Takes conf and tls over. Never fails but for memory (NULL: then conf and tls are gone too). */
 WEIR_MUSTCHECK struct generation *generation_open(struct conf *conf, struct generation_tls *tls,
                                                   const struct generation_needs *needs, uint32_t number);
+/* Its processors go by it from now on. Not before everything that can fail has gone well. */
+void generation_use(struct generation *generation);
 struct generation *generation_hold(struct generation *generation);
 void generation_release(struct generation *generation);
 

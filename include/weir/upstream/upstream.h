@@ -47,12 +47,17 @@ WEIR_MUSTCHECK struct upstream *upstream_open(const struct upstream_options *opt
 void upstream_close(struct upstream *upstream);
 
 /*
- * The processor of this name, made or brought up to date: addresses, pool and
- * balancing change at once, links and counters stay. `tls` is held. Every
- * generation that uses it holds it once.
+ * The processor of this name, found or made. Every generation that uses it
+ * holds it once. What `conf` says waits for processor_use: a generation that
+ * is refused after all must not have sent a payment elsewhere. `tls` is held.
  */
 WEIR_MUSTCHECK struct processor *processor_hold(struct upstream *upstream, const struct conf_processor *conf,
                                                 struct tls_client *tls);
+/*
+ * What the last hold was given comes into force: addresses, pool and balancing
+ * change at once, links and counters stay. Cannot fail. `conf` is that hold's.
+ */
+void processor_use(struct processor *processor, const struct conf_processor *conf);
 /* After the last release the processor closes its links and goes. */
 void processor_release(struct processor *processor);
 const char *processor_name(const struct processor *processor);

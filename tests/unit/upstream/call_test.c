@@ -229,6 +229,7 @@ static int open_world(void **state)
     const struct conf_processor conf = conf_of(acceptor_port(far.acceptor));
     processor = processor_hold(upstream, &conf, NULL);
     assert_non_null(processor);
+    processor_use(processor, &conf);
     return 0;
 }
 
@@ -429,7 +430,44 @@ static void test_another_identity_closes_idle_links(void **state)
     pass(&caller, true);
     conf.tls_server_name = "other.example";
     assert_ptr_equal(processor_hold(upstream, &conf, NULL), processor);
+    assert_int_equal(now().links_idle, 1);
+    processor_use(processor, &conf);
     assert_int_equal(now().links_idle, 0);
+    processor_release(processor);
+}
+
+static void test_settings_that_are_held_but_never_used_change_nothing(void **state)
+{
+    struct conf_processor conf = conf_of(1); /* nobody listens there */
+    struct caller caller;
+
+    (void)state;
+    pass(&caller, true);
+    conf.tls_server_name = "other.example";
+    assert_ptr_equal(processor_hold(upstream, &conf, NULL), processor);
+    processor_release(processor);
+    assert_int_equal(now().links_idle, 1);
+    pass(&caller, false);
+    assert_true(caller.end);
+    assert_int_equal(far.accepted, 1);
+}
+
+static void test_another_name_does_not_keep_the_addresses_of_the_old_one(void **state)
+{
+    struct conf_processor conf = conf_of(acceptor_port(far.acceptor));
+    struct caller caller;
+
+    (void)state;
+    conf.endpoint_count = 0;
+    conf.host = "127.0.0.1"; /* known at the end of this turn */
+    conf.port = 1;
+    assert_ptr_equal(processor_hold(upstream, &conf, NULL), processor);
+    processor_use(processor, &conf);
+    assert_int_equal(now().endpoint_count, 0);
+    assert_int_equal(begin(&caller, false), CALL_START_WAIT);
+    UNTIL(loop, caller.refused || caller.ready);
+    assert_true(caller.refused);
+    finish(&caller);
     processor_release(processor);
 }
 
@@ -451,6 +489,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_link_whose_caller_left_while_it_connected_serves_the_next, open_world,
                                         close_world),
         cmocka_unit_test_setup_teardown(test_another_identity_closes_idle_links, open_world, close_world),
+        cmocka_unit_test_setup_teardown(test_settings_that_are_held_but_never_used_change_nothing, open_world, close_world),
+        cmocka_unit_test_setup_teardown(test_another_name_does_not_keep_the_addresses_of_the_old_one, open_world,
+                                        close_world),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
