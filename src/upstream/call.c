@@ -295,7 +295,9 @@ static void answer_whole(struct call *call, struct bytes rest)
     if (rest.len > 0) {
         stats_add(call->processor->upstream->options.stats, call->processor->stat_desync, 1);
     }
-    if (rest.len > 0 || !http_message_head(call->message)->keep_alive) {
+    /* An answer that overtook its request: the processor may not read the rest of that, or take it for another one. */
+    bool early = !call->request_done || stream_queued_bytes(link->stream) > 0;
+    if (rest.len > 0 || early || !http_message_head(call->message)->keep_alive) {
         link->spoilt = true;
     }
     call_enter(call, CALL_ENDED);
