@@ -189,7 +189,7 @@ static void announce_start(struct app *app)
 static int complain(FILE *err, enum app_exit status, const char *why)
 {
     fprintf(err, "weir: %s\n", why);
-    return status;
+    return (int)status;
 }
 
 /* Everything from the loop up. conf and tls are taken over. */

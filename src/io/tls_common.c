@@ -35,6 +35,8 @@ static int on_passphrase(char *text, int size, int writing, void *owner)
 static bool context_set_up(SSL_CTX *context, int minimum_version)
 {
     SSL_CTX_set_security_level(context, SECURITY_LEVEL);
+    char groups[] = GROUPS; /* the macro below casts its const away */
+
     (void)SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                            SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
     /* Buffers are given back whenever they are empty; a write is done whole or queued whole by us. */
@@ -44,7 +46,7 @@ static bool context_set_up(SSL_CTX *context, int minimum_version)
     SSL_CTX_set_default_passwd_cb(context, on_passphrase);
     return SSL_CTX_set_min_proto_version(context, minimum_version) == 1 &&
            SSL_CTX_set_cipher_list(context, CIPHERS_1_2) == 1 && SSL_CTX_set_ciphersuites(context, CIPHERS_1_3) == 1 &&
-           SSL_CTX_set1_groups_list(context, GROUPS) == 1;
+           SSL_CTX_set1_groups_list(context, groups) == 1;
 }
 
 SSL_CTX *tls_context_make(const SSL_METHOD *method, int minimum_version, char *why, size_t size)
