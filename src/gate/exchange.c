@@ -337,7 +337,7 @@ static enum step step_send(struct exchange *x)
         return send_timed_out(x);
     }
     while (!x->call.request_done) {
-        if (call_queued_bytes(&x->call) >= STREAM_QUEUE_HIGH_BYTES) {
+        if (call_queued_bytes(&x->call) > STREAM_QUEUE_HIGH_BYTES) {
             return wait_in_send(x); /* on_writable steps again */
         }
         if (client_owes_body(x)) {

@@ -52,7 +52,7 @@ void relay_flush(struct exchange *x, bool end)
         lose_client(x, err);
         return;
     }
-    if (!end && !x->answer_paused && x->client->ops->queued(x->client) >= STREAM_QUEUE_HIGH_BYTES) {
+    if (!end && !x->answer_paused && x->client->ops->queued(x->client) > STREAM_QUEUE_HIGH_BYTES) {
         x->answer_paused = true;
         call_pause(&x->call);
     }
