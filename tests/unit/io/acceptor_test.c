@@ -144,7 +144,7 @@ static void unix_at(struct addr_listen *at, char *folder)
 
 static void test_a_unix_socket_accepts_and_its_peer_has_no_address(void **state)
 {
-    char folder[] = "/tmp/weir-io-XXXXXX", why[256] = "";
+    char folder[] = P_tmpdir "/weir-io-XXXXXX", why[256] = "";
     struct sockaddr_un to = {.sun_family = AF_UNIX};
     struct addr_listen at;
     struct acceptor *door;
@@ -160,7 +160,7 @@ static void test_a_unix_socket_accepts_and_its_peer_has_no_address(void **state)
     assert_non_null(door);
     assert_int_equal(acceptor_port(door), 0);
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    strncpy(to.sun_path, at.path, sizeof(to.sun_path) - 1);
+    memcpy(to.sun_path, at.path, sizeof(to.sun_path));
     assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
     UNTIL(pair.loop, pair.accept_count == 1);
     assert_int_equal(stream_peer(pair.server.stream)->u.any.sa_family, AF_UNSPEC);
@@ -179,7 +179,7 @@ static void test_a_unix_socket_accepts_and_its_peer_has_no_address(void **state)
 
 static void test_a_stale_unix_socket_is_replaced_and_a_live_one_is_not(void **state)
 {
-    char folder[] = "/tmp/weir-io-XXXXXX", why[256] = "";
+    char folder[] = P_tmpdir "/weir-io-XXXXXX", why[256] = "";
     struct addr_listen at;
     struct acceptor *door;
     struct pair pair;

@@ -4,6 +4,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <poll.h>
+
 #include "stream_internal.h"
 
 static void test_bytes_pass_both_ways(void **state)
@@ -402,6 +404,53 @@ static void test_an_accepted_stream_can_be_refused(void **state)
     pair_close(&pair);
 }
 
+/* Until the kernel has something to be read; the loop does not turn. */
+static void wait_readable(struct stream *stream)
+{
+    struct pollfd poll_one = {.events = POLLIN};
+
+    assert_int_equal(uv_fileno((uv_handle_t *)&stream->tcp, &poll_one.fd), 0);
+    assert_int_equal(poll(&poll_one, 1, (int)(PATIENCE_US / CLOCK_US_PER_MS)), 1);
+}
+
+static void test_a_stream_is_silent_until_bytes_or_an_end_lie_in_the_kernel(void **state)
+{
+    struct pair pair;
+
+    (void)state;
+    pair_listen(&pair);
+    pair_connect(&pair, NULL);
+    assert_false(stream_is_silent(pair.client.stream)); /* it is not even open */
+    UNTIL(pair.loop, pair.client.opens == 1 && pair.accept_count == 1);
+    assert_true(stream_is_silent(pair.client.stream));
+    assert_true(end_say(&pair.server, "x").sent);
+    wait_readable(pair.client.stream);
+    assert_false(stream_is_silent(pair.client.stream));
+    UNTIL(pair.loop, end_has(&pair.client, "x"));
+    assert_true(stream_is_silent(pair.client.stream));
+    stream_shut(pair.server.stream);
+    wait_readable(pair.client.stream);
+    assert_int_equal(pair.client.ends, 0);
+    assert_false(stream_is_silent(pair.client.stream));
+    UNTIL(pair.loop, pair.client.ends == 1);
+    assert_false(stream_is_silent(pair.client.stream));
+    pair_close(&pair);
+}
+
+static void test_a_reset_that_was_not_read_yet_is_not_silence(void **state)
+{
+    struct pair pair;
+
+    (void)state;
+    pair_open(&pair);
+    stream_close(pair.server.stream, true);
+    pair.server.stream = NULL;
+    wait_readable(pair.client.stream);
+    assert_int_equal(pair.client.ends, 0);
+    assert_false(stream_is_silent(pair.client.stream));
+    pair_close(&pair);
+}
+
 /* The budget is 0.6 KiB for a plain client, of which the gate needs its part. */
 static void test_an_idle_plain_stream_is_small(void **state)
 {
@@ -433,6 +482,8 @@ int main(void)
         cmocka_unit_test(test_close_while_connecting_opens_nothing),
         cmocka_unit_test(test_an_accepted_stream_reads_nothing_before_it_is_attached),
         cmocka_unit_test(test_an_accepted_stream_can_be_refused),
+        cmocka_unit_test(test_a_stream_is_silent_until_bytes_or_an_end_lie_in_the_kernel),
+        cmocka_unit_test(test_a_reset_that_was_not_read_yet_is_not_silence),
         cmocka_unit_test(test_an_idle_plain_stream_is_small),
     };
 

@@ -1,3 +1,4 @@
+#include "stream_internal.h"
 #include "tls_support.h"
 
 #include <openssl/err.h>
@@ -145,6 +146,30 @@ static void test_pausing_in_the_middle_of_what_was_read_loses_and_repeats_nothin
     assert_true(rounds > 3);
     assert_int_equal(tls.pair.server.in_bytes, len);
     assert_memory_equal(tls.pair.server.in, data, len);
+    free(data);
+    tls_close(&tls);
+}
+
+static void test_bytes_that_tls_holds_are_not_silence(void **state)
+{
+    const size_t len = 200000; /* several times what one read decrypts */
+    char *data = noise(len);
+    struct bytes part = bytes_of(data, len);
+    struct tls_pair tls;
+
+    (void)state;
+    open_pay(&tls);
+    assert_true(end_say(&tls.pair.client, "x").sent);
+    UNTIL(tls.pair.loop, end_has(&tls.pair.server, "x"));
+    assert_true(stream_is_silent(tls.pair.server.stream));
+    tls.pair.server.pause_on_read = true;
+    assert_int_equal(stream_write(tls.pair.client.stream, &part, 1).err, ERR_OK);
+    UNTIL(tls.pair.loop, tls_stream_has_input(tls.pair.server.stream));
+    assert_false(stream_is_silent(tls.pair.server.stream));
+    tls.pair.server.pause_on_read = false;
+    stream_resume(tls.pair.server.stream);
+    UNTIL(tls.pair.loop, tls.pair.server.in_bytes == len + 1);
+    assert_true(stream_is_silent(tls.pair.server.stream));
     free(data);
     tls_close(&tls);
 }
@@ -734,6 +759,7 @@ int main(void)
         cmocka_unit_test(test_a_small_head_and_body_leave_as_one_record),
         cmocka_unit_test(test_a_slow_reader_makes_a_queue_of_ciphertext_that_drains),
         cmocka_unit_test(test_pausing_in_the_middle_of_what_was_read_loses_and_repeats_nothing),
+        cmocka_unit_test(test_bytes_that_tls_holds_are_not_silence),
         cmocka_unit_test(test_shut_is_heard_as_an_orderly_end_and_the_answer_still_comes),
         cmocka_unit_test(test_a_reset_ends_a_tls_stream_as_broken),
         cmocka_unit_test(test_close_inside_a_read_or_an_open_is_safe),

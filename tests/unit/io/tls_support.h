@@ -30,7 +30,7 @@ static long certs_serial;
 
 static inline void certs_begin(void)
 {
-    strcpy(certs_folder, "/tmp/weir-tls-XXXXXX");
+    (void)snprintf(certs_folder, sizeof(certs_folder), "%s/weir-tls-XXXXXX", P_tmpdir);
     assert_non_null(mkdtemp(certs_folder));
 }
 
