@@ -11,6 +11,7 @@
  * does not, one uv_write of the queue's first run waits for room; so progress
  * is seen block by block, and the queue may grow behind it.
  */
+#include <errno.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -452,6 +453,20 @@ size_t stream_queued_bytes(const struct stream *stream)
 uint64_t stream_progress_us(const struct stream *stream)
 {
     return stream->out == NULL ? clock_now_us() : stream->out->progress_us;
+}
+
+bool stream_is_silent(const struct stream *stream)
+{
+    uv_os_fd_t fd;
+    char first;
+
+    if (stream->broken != ERR_OK || stream_is(stream, STREAM_ENDED | STREAM_CLOSING | STREAM_CONNECTING) ||
+        (stream->tls != NULL && tls_stream_has_input(stream)) ||
+        uv_fileno((const uv_handle_t *)&stream->tcp, &fd) != 0) {
+        return false;
+    }
+    /* An end is 0, a broken connection any other error. */
+    return recv(fd, &first, sizeof(first), MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
 void stream_shut(struct stream *stream)

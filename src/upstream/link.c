@@ -8,6 +8,9 @@
 
 #include "weir/base/clock.h"
 
+/* Idle links that one lease looks at: when a processor ends all of its links at once, a new one is the better way. */
+#define LINK_TRIES_MAX 8
+
 static const struct stream_ops link_ops;
 
 /* The only place that changes a link's state; keeps its endpoint's counts. */
@@ -180,10 +183,29 @@ static void on_open(void *owner, enum err err)
 
 /* ---- lease and return ---- */
 
+/*
+ * A link on which something arrived that the loop has not read yet is passed
+ * over: as the first bytes behind a request those would be its answer. The loop
+ * reads them in this turn or the next, and closes the link for what they are.
+ */
+static struct link *find_idle(struct endpoint *endpoint, bool safe, uint64_t now_us)
+{
+    int tries = 0;
+    list_each (link, after, &endpoint->idle, struct link, in_idle) {
+        if (++tries > LINK_TRIES_MAX || (!safe && now_us - link->idle_since_us > LINK_YOUNG_US)) {
+            return NULL;
+        }
+        if (stream_is_silent(link->stream)) {
+            return link;
+        }
+    }
+    return NULL;
+}
+
 bool link_lease_idle(struct endpoint *endpoint, struct call *call, uint64_t now_us)
 {
-    struct link *link = list_first(&endpoint->idle, struct link, in_idle);
-    if (link == NULL || (!call->safe && now_us - link->idle_since_us > LINK_YOUNG_US)) {
+    struct link *link = find_idle(endpoint, call->safe, now_us);
+    if (link == NULL) {
         return false;
     }
     list_remove(&link->in_idle);

@@ -107,6 +107,12 @@ WEIR_MUSTCHECK struct stream_wrote stream_write(struct stream *stream, const str
 size_t stream_queued_bytes(const struct stream *stream);
 /* When the kernel last took a byte of the queue, by clock_now_us; for write timeouts. Now, when nothing waits. */
 uint64_t stream_progress_us(const struct stream *stream);
+/*
+ * True when nothing is there to be read: the kernel is asked (one recv, 0.3 us)
+ * for what the loop has not seen yet, TLS for what it holds. Before a link is
+ * given to a payment: an answer that lies there already is not that payment's.
+ */
+bool stream_is_silent(const struct stream *stream);
 /* Ends our side once the queue is empty: close_notify and FIN. Reading goes on. on_drain follows when it is out. */
 void stream_shut(struct stream *stream);
 /* Nothing is read, and the peer is held back by TCP, until resumed. A reset is then seen only later. */

@@ -5,8 +5,11 @@
  */
 #include "base/unit.h"
 
+#include <linux/sockios.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 
+#include "../../../src/io/stream_internal.h"
 #include "io/io_support.h"
 #include "weir/upstream/upstream.h"
 
@@ -310,6 +313,62 @@ static void test_bytes_on_an_idle_link_close_it(void **state)
     UNTIL(loop, now().links_idle == 0);
 }
 
+/* Until the near kernel has acknowledged what the far end wrote; the loop, which would read it, does not turn. */
+static void wait_for_arrival(struct stream *from)
+{
+    uv_os_fd_t fd;
+    int unacknowledged = 1;
+
+    assert_int_equal(uv_fileno((uv_handle_t *)&from->tcp, &fd), 0);
+    while (unacknowledged > 0) {
+        assert_int_equal(ioctl(fd, SIOCOUTQ, &unacknowledged), 0);
+    }
+}
+
+static void test_an_answer_that_lies_on_an_idle_link_is_not_the_next_calls(void **state)
+{
+    struct bytes stray = BYTES("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong");
+    struct caller caller;
+
+    (void)state;
+    pass(&caller, false);
+    assert_int_equal(stream_write(far.streams[0], &stray, 1).err, ERR_OK);
+    wait_for_arrival(far.streams[0]);
+    assert_int_equal(begin(&caller, false), CALL_START_WAIT);
+    UNTIL(loop, caller.ready);
+    send_request(&caller);
+    UNTIL(loop, caller.end);
+    assert_int_equal(caller.body_bytes, 2);
+    finish(&caller);
+    assert_int_equal(far.accepted, 2);
+    UNTIL(loop, now().links_idle == 1); /* the other was closed for what came */
+}
+
+static void test_a_silent_link_behind_one_that_is_not_is_leased(void **state)
+{
+    struct bytes stray = BYTES("x");
+    struct caller first, second;
+
+    (void)state;
+    (void)begin(&first, false);
+    UNTIL(loop, first.ready);
+    (void)begin(&second, false);
+    UNTIL(loop, second.ready);
+    send_request(&first);
+    UNTIL(loop, first.end);
+    finish(&first);
+    send_request(&second);
+    UNTIL(loop, second.end);
+    finish(&second); /* idle since later: the first in line */
+    assert_int_equal(stream_write(far.streams[1], &stray, 1).err, ERR_OK);
+    wait_for_arrival(far.streams[1]);
+    assert_int_equal(begin(&first, false), CALL_START_READY);
+    send_request(&first);
+    UNTIL(loop, first.end);
+    finish(&first);
+    assert_int_equal(far.accepted, 2);
+}
+
 static void test_connection_close_is_obeyed(void **state)
 {
     struct caller caller;
@@ -478,6 +537,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_an_answer_before_the_request_is_whole_costs_the_link, open_world, close_world),
         cmocka_unit_test_setup_teardown(test_bytes_behind_an_answer_cost_the_link, open_world, close_world),
         cmocka_unit_test_setup_teardown(test_bytes_on_an_idle_link_close_it, open_world, close_world),
+        cmocka_unit_test_setup_teardown(test_an_answer_that_lies_on_an_idle_link_is_not_the_next_calls, open_world,
+                                        close_world),
+        cmocka_unit_test_setup_teardown(test_a_silent_link_behind_one_that_is_not_is_leased, open_world, close_world),
         cmocka_unit_test_setup_teardown(test_connection_close_is_obeyed, open_world, close_world),
         cmocka_unit_test_setup_teardown(test_a_link_that_the_processor_ends_while_idle_is_gone, open_world, close_world),
         cmocka_unit_test_setup_teardown(test_an_end_before_the_answer_is_told_apart_from_one_within, open_world, close_world),
