@@ -322,7 +322,10 @@ static void on_timer(struct timer *timer)
         break;
     case CLIENT_READING:
     case CLIENT_BUSY:
-        (void)writes_move(client, now_us); /* the exchange has deadlines of its own */
+        /* A queue that broke after the peer had ended its side is not told of: the exchange's next write shows it. */
+        if (writes_move(client, now_us) && client->face.exchange != NULL) {
+            exchange_on_client_writable(client->face.exchange);
+        }
         break;
     case CLIENT_CLOSED:
     case CLIENT_STATE_COUNT:
