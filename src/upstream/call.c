@@ -283,6 +283,10 @@ static bool begin_answer(struct call *call)
         .body_bytes_max = UINT64_MAX,
     };
     call->first_byte_us = now_of(call);
+    /* An answer that overtook its request: the processor may not read the rest of that, or take it for another one. */
+    if (!call->request_done || stream_queued_bytes(call->link->stream) > 0) {
+        call->link->spoilt = true;
+    }
     call->message = http_message_new(call->arena, HTTP_RESPONSE_MESSAGE, &limits, call->head_request);
     return call->message != NULL;
 }
@@ -295,9 +299,7 @@ static void answer_whole(struct call *call, struct bytes rest)
     if (rest.len > 0) {
         stats_add(call->processor->upstream->options.stats, call->processor->stat_desync, 1);
     }
-    /* An answer that overtook its request: the processor may not read the rest of that, or take it for another one. */
-    bool early = !call->request_done || stream_queued_bytes(link->stream) > 0;
-    if (rest.len > 0 || early || !http_message_head(call->message)->keep_alive) {
+    if (rest.len > 0 || !http_message_head(call->message)->keep_alive) {
         link->spoilt = true;
     }
     call_enter(call, CALL_ENDED);

@@ -290,6 +290,33 @@ static void test_an_answer_before_the_request_is_whole_costs_the_link(void **sta
     assert_int_equal(now().links_idle, 0);
 }
 
+/* The rest of the request leaves before the answer ends, and still: it began before the processor had read it all. */
+static void test_an_answer_that_begins_while_the_request_is_queued_costs_the_link(void **state)
+{
+    static char filler[8 * 1024 * 1024];
+    struct bytes parts[] = {BYTES("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8388608\r\n\r\n"),
+                            bytes_of(filler, sizeof filler)};
+    struct bytes begun = BYTES("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no"), rest = BYTES("k");
+    struct caller caller;
+
+    (void)state;
+    far.answer = NULL;
+    (void)begin(&caller, false);
+    UNTIL(loop, caller.ready && far.accepted == 1);
+    stream_pause(far.streams[0]);
+    assert_int_equal(call_send(&caller.call, parts, 2).err, ERR_OK);
+    call_request_done(&caller.call);
+    assert_true(call_queued_bytes(&caller.call) > 0);
+    assert_int_equal(stream_write(far.streams[0], &begun, 1).err, ERR_OK);
+    UNTIL(loop, caller.head);
+    stream_resume(far.streams[0]);
+    UNTIL(loop, call_queued_bytes(&caller.call) == 0);
+    assert_int_equal(stream_write(far.streams[0], &rest, 1).err, ERR_OK);
+    UNTIL(loop, caller.end);
+    finish(&caller);
+    assert_int_equal(now().links_idle, 0);
+}
+
 static void test_bytes_behind_an_answer_cost_the_link(void **state)
 {
     struct caller caller;
@@ -535,6 +562,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_link_is_used_again_after_two_whole_messages, open_world, close_world),
         cmocka_unit_test_setup_teardown(test_an_answer_before_the_request_is_whole_costs_the_link, open_world, close_world),
+        cmocka_unit_test_setup_teardown(test_an_answer_that_begins_while_the_request_is_queued_costs_the_link, open_world,
+                                        close_world),
         cmocka_unit_test_setup_teardown(test_bytes_behind_an_answer_cost_the_link, open_world, close_world),
         cmocka_unit_test_setup_teardown(test_bytes_on_an_idle_link_close_it, open_world, close_world),
         cmocka_unit_test_setup_teardown(test_an_answer_that_lies_on_an_idle_link_is_not_the_next_calls, open_world,
