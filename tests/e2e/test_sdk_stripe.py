@@ -142,7 +142,7 @@ def check_refused(weir, result, reason, status, kind, retry, outcome="not_sent",
     check_equal({(line["weir.reason"], line["http.response.status_code"]) for line in lines}, {(reason, status)})
     # The merchant's log and weir's can be laid side by side.
     check_equal(headers.get("weir-request-id"), lines[-1]["request_id"])
-    check(error.get("requestId") in (None, lines[-1]["request_id"]), f"requestId {error.get('requestId')}")
+    check_equal(error.get("requestId"), lines[-1]["request_id"], "err.requestId")
     return error
 
 
