@@ -134,6 +134,19 @@ static void endpoint_retire(struct endpoint *endpoint)
     link_close_idle(endpoint);
 }
 
+/* An address that went and comes back while its links still work counts them on: its limit is one. */
+static struct endpoint *revive_endpoint(struct processor *processor, const struct addr *addr)
+{
+    list_each (endpoint, after, &processor->retired, struct endpoint, in_endpoints) {
+        if (addr_equal(&endpoint->addr, addr)) {
+            list_remove(&endpoint->in_endpoints);
+            endpoint->retired = false;
+            return endpoint;
+        }
+    }
+    return NULL;
+}
+
 static struct endpoint *take_endpoint(struct processor *processor, const struct addr *addr)
 {
     for (int i = 0; i < processor->endpoint_count; i++) {
@@ -143,7 +156,8 @@ static struct endpoint *take_endpoint(struct processor *processor, const struct 
             return endpoint;
         }
     }
-    return endpoint_new(processor, addr);
+    struct endpoint *back = revive_endpoint(processor, addr);
+    return back != NULL ? back : endpoint_new(processor, addr);
 }
 
 /* Keeps the endpoints that are still addresses, adds new ones, and lets the others finish what they carry. */
