@@ -265,9 +265,11 @@ static void on_drain(void *owner)
     struct client *client = owner;
     if (client->face.exchange != NULL) {
         exchange_on_client_writable(client->face.exchange);
-    } else if (client->state == CLIENT_LINGER && client->peer_ended) {
+    } else if (client->state != CLIENT_LINGER || stream_queued_bytes(client->face.stream) > 0) {
+        return; /* the queue fell below its mark; the end of the answer is still in it */
+    } else if (client->peer_ended) {
         client_close(client, false);
-    } else if (client->state == CLIENT_LINGER) {
+    } else {
         timer_set_after(&client->timer, CLIENT_LINGER_US);
     }
 }
