@@ -74,6 +74,9 @@ void link_close_idle(struct endpoint *endpoint)
     list_each (link, after, &endpoint->idle, struct link, in_idle) {
         link_close(link, false);
     }
+    list_each (link, after, &endpoint->unclaimed, struct link, in_idle) {
+        link_close(link, false);
+    }
 }
 
 void link_evict_idle(struct endpoint *endpoint)
@@ -173,6 +176,7 @@ static void on_open(void *owner, enum err err)
     link->connect_us = now_us - link->opened_us;
     stats_add(stats, processor->stat_connects_ok, 1);
     if (call == NULL) {
+        list_remove(&link->in_idle);
         go_idle(link, now_us);
         return;
     }
@@ -219,6 +223,11 @@ void link_forget_call(struct link *link)
 {
     CHECK(link->state == LINK_CONNECTING);
     link->call = NULL;
+    if (link->endpoint->retired) {
+        link_close(link, false); /* nobody comes next */
+        return;
+    }
+    list_push_back(&link->endpoint->unclaimed, &link->in_idle);
 }
 
 void link_return(struct link *link)

@@ -122,6 +122,7 @@ static struct endpoint *endpoint_new(struct processor *processor, const struct a
     (void)addr_format(addr, endpoint->text);
     list_init(&endpoint->in_endpoints);
     list_init(&endpoint->idle);
+    list_init(&endpoint->unclaimed);
     endpoint->stat_up = stats_series(stats_of(processor), &family_up, processor->name, endpoint->text);
     return endpoint;
 }

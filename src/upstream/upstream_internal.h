@@ -39,6 +39,7 @@ struct endpoint {
     struct addr addr;
     char text[ADDR_TEXT_BYTES];
     struct list idle;            /* of struct link, the most recently used first */
+    struct list unclaimed;       /* of struct link: still connecting, and the call that asked for it went */
     uint32_t links[LINK_STATE_COUNT];
     struct balance_load load;
     uint64_t resting_until_us;   /* a connect failed; 0: none did lately */
@@ -84,7 +85,7 @@ struct processor {
 
 struct link {
     struct endpoint *endpoint;   /* borrowed: it stays while it has links */
-    struct list in_idle;
+    struct list in_idle;         /* or in unclaimed */
     struct stream *stream;       /* NULL once closed */
     struct call *call;           /* borrowed: the call that waits for it or leases it; NULL: none */
     enum link_state state;
