@@ -207,6 +207,24 @@ static inline void logbook_next(struct logbook *book, struct line *line)
     free(text);
 }
 
+/* Waits until the events log holds this text. */
+static inline void logbook_wait_event(struct logbook *book, const char *part)
+{
+    uint64_t until_us = clock_now_us() + PATIENCE_US;
+
+    for (bool found = false; !found;) {
+        char *text = file_text(book->events);
+        found = strstr(text, part) != NULL;
+        if (!found && clock_now_us() > until_us) {
+            fail_msg("no event: %s\nbut: %s", part, text);
+        }
+        free(text);
+        if (!found) {
+            (void)poll(NULL, 0, 1);
+        }
+    }
+}
+
 /* Every access line must have been looked at: a second line of one exchange does not go unseen. */
 static inline void logbook_close(struct logbook *book)
 {
@@ -414,7 +432,9 @@ static inline void world_close(void)
     UNTIL(world.loop, world_state().clients == 0 && world_state().exchanges == 0 && list_empty(&world.gate->listeners));
     gate_close(world.gate);
     upstream_close(world.upstream);
-    acceptor_close(far.acceptor);
+    if (far.acceptor != NULL) {
+        acceptor_close(far.acceptor);
+    }
     for (int i = 0; i < far.accepted; i++) {
         if (far.ends[i].stream != NULL) {
             stream_close(far.ends[i].stream, false);
@@ -511,6 +531,20 @@ static inline void near_close(struct end *end, bool reset)
         UNTIL(world.loop, end->closes == 1);
     }
     end_free(end);
+}
+
+/* Sends a request and waits for what must come of it. */
+static inline void near_ask(struct end *end, const char *request, const char *part)
+{
+    near_say(end, request);
+    UNTIL(world.loop, near_has(end, part));
+}
+
+/* Waits until the connection is over, and says how it ended. */
+static inline enum err near_end(struct end *end)
+{
+    UNTIL(world.loop, end->ends == 1);
+    return end->end_err;
 }
 
 /* The next access line; an exchange's is there once it has ended. */
