@@ -30,6 +30,25 @@ void client_enter(struct client *client, enum client_state state)
     client->state = (uint8_t)state;
 }
 
+struct client_more *client_need_more(struct client *client)
+{
+    struct gate *gate = client_gate(client);
+    if (client->more == NULL) {
+        client->more = pool_get(&gate->client_more_pool);
+        if (client->more != NULL) {
+            buf_init(&client->more->pending, loop_blocks(gate->options.loop), CLIENT_PENDING_BYTES_MAX * 2);
+        }
+    }
+    return client->more;
+}
+
+void client_drop_pending(struct client *client)
+{
+    if (client->more != NULL) {
+        buf_reset(&client->more->pending);
+    }
+}
+
 void client_enter_idle(struct client *client)
 {
     client_enter(client, CLIENT_IDLE);
@@ -46,7 +65,7 @@ void client_close(struct client *client, bool reset)
     }
     client_enter(client, CLIENT_CLOSED);
     timer_stop(&client->timer);
-    buf_reset(&client->pending);
+    client_drop_pending(client);
     listener_forget_address(client->face.listener, stream_peer(client->face.stream));
     stream_close(client->face.stream, reset);
 }
@@ -60,6 +79,9 @@ static void on_burial(struct deferred *deferred)
     gate->clients_count--;
     gate->clients_tls_count -= client->tls ? 1 : 0;
     listener_client_gone(listener);
+    if (client->more != NULL) {
+        pool_put(&gate->client_more_pool, client->more);
+    }
     pool_put(&gate->client_pool, client);
     gate_check_quiet(gate);
 }
@@ -87,7 +109,7 @@ void client_lose(struct client *client, bool reset, const char *why)
 void client_linger(struct client *client)
 {
     client_enter(client, CLIENT_LINGER);
-    buf_reset(&client->pending);
+    client_drop_pending(client);
     if (client->paused) {
         client->paused = false;
         stream_resume(client->face.stream);
@@ -131,8 +153,13 @@ static void read_proxy_header(struct client *client, struct bytes data)
     WEIR_SCRATCH char copy[PROXY_HEADER_BYTES_MAX];
     struct proxy_header header;
     struct bytes all = data;
-    if (client->pending.len > 0) {
-        struct bytes front = buf_front(&client->pending);
+    struct client_more *more = client_need_more(client);
+    if (more == NULL) {
+        client_close(client, true);
+        return;
+    }
+    if (more->pending.len > 0) {
+        struct bytes front = buf_front(&more->pending);
         struct bytes behind = bytes_take(data, sizeof copy - front.len);
         memcpy(copy, front.at, front.len);
         memcpy(copy + front.len, behind.at, behind.len);
@@ -140,7 +167,7 @@ static void read_proxy_header(struct client *client, struct bytes data)
     }
     switch (proxy_header_parse(all, &header)) {
     case PROXY_HEADER_MORE:
-        if (all.len >= sizeof copy || buf_append(&client->pending, data, BLOCKS_MAY) != ERR_OK) {
+        if (all.len >= sizeof copy || buf_append(&more->pending, data, BLOCKS_MAY) != ERR_OK) {
             client_close(client, true);
         }
         return;
@@ -152,12 +179,12 @@ static void read_proxy_header(struct client *client, struct bytes data)
         break;
     }
     if (!header.local) {
-        client->proxied = header.source;
-        client->face.peer = &client->proxied;
+        more->proxied = header.source;
+        client->face.peer = &more->proxied;
         note_trust(client);
     }
-    size_t before = client->pending.len;
-    buf_reset(&client->pending);
+    size_t before = more->pending.len;
+    buf_reset(&more->pending);
     begin_requests(client, bytes_skip(data, header.len - before));
 }
 
@@ -199,7 +226,7 @@ static void on_read(void *owner, struct bytes data)
         break;
     case CLIENT_IDLE:
     case CLIENT_READING:
-        if (client->pending.len > 0) {
+        if (client_pending_bytes(client) > 0) {
             client_stash(client, data); /* behind what waits already */
         } else {
             client_feed(client, data);
@@ -234,14 +261,14 @@ static void on_end(void *owner, enum err err)
     case CLIENT_BUSY:
         break;
     case CLIENT_READING:
-        if (client->pending.len == 0) {
+        if (client_pending_bytes(client) == 0) {
             client_lose(client, false, "the client ended in the middle of a request");
         }
         break;
     case CLIENT_IDLE:
-        if (client->pending.len == 0 && stream_queued_bytes(client->face.stream) == 0) {
+        if (client_pending_bytes(client) == 0 && stream_queued_bytes(client->face.stream) == 0) {
             client_close(client, false);
-        } else if (client->pending.len == 0) {
+        } else if (client_pending_bytes(client) == 0) {
             client_linger(client);
         }
         break;
@@ -352,6 +379,11 @@ size_t client_bytes(void)
     return sizeof(struct client);
 }
 
+size_t client_more_bytes(void)
+{
+    return sizeof(struct client_more);
+}
+
 void client_begin(struct listener *listener, struct stream *stream)
 {
     struct gate *gate = listener->gate;
@@ -367,7 +399,6 @@ void client_begin(struct listener *listener, struct stream *stream)
     client->state = CLIENT_PROXY;
     deferred_init(&client->later, client_on_later);
     timer_init(&client->timer, gate->options.loop, on_timer);
-    buf_init(&client->pending, loop_blocks(gate->options.loop), CLIENT_PENDING_BYTES_MAX * 2);
     list_init(&client->in_clients);
     list_push_back(&gate->clients, &client->in_clients);
     gate->clients_count++;
@@ -387,7 +418,7 @@ void client_close_idle(struct gate *gate, const struct listener *listener)
         if (listener != NULL && client->face.listener != listener) {
             continue;
         }
-        if (client->state == CLIENT_IDLE && client->pending.len == 0) {
+        if (client->state == CLIENT_IDLE && client_pending_bytes(client) == 0) {
             client_linger(client);
         } else if (client->state < CLIENT_IDLE) {
             client_close(client, false);

@@ -16,13 +16,13 @@ void client_stash(struct client *client, struct bytes data)
     if (data.len == 0 || client->state > CLIENT_BUSY || client->deaf) {
         return;
     }
-    if (buf_append(&client->pending, data, BLOCKS_MAY) != ERR_OK) {
+    if (client_need_more(client) == NULL || buf_append(&client->more->pending, data, BLOCKS_MAY) != ERR_OK) {
         /* No room for what was sent ahead: it is not taken, and the connection ends behind the running answer. */
         client->deaf = true;
         client->close_after = true;
         return;
     }
-    if (!client->paused && client->pending.len >= CLIENT_PENDING_BYTES_MAX / 2) {
+    if (!client->paused && client_pending_bytes(client) >= CLIENT_PENDING_BYTES_MAX / 2) {
         client->paused = true;
         stream_pause(client->face.stream);
     }
@@ -111,25 +111,26 @@ void client_feed(struct client *client, struct bytes data)
 
 static void feed_pending(struct client *client)
 {
-    while (client->pending.len > 0 && (client->state == CLIENT_IDLE || client->state == CLIENT_READING)) {
+    while (client_pending_bytes(client) > 0 && (client->state == CLIENT_IDLE || client->state == CLIENT_READING)) {
         /* A copy, since what is fed may come back into `pending` behind it. */
         WEIR_SCRATCH char copy[BLOCK_BYTES];
-        struct bytes front = bytes_take(buf_front(&client->pending), sizeof copy);
-        struct buf rest = client->pending;
+        struct buf *pending = &client->more->pending;
+        struct bytes front = bytes_take(buf_front(pending), sizeof copy);
+        struct buf rest = *pending;
         memcpy(copy, front.at, front.len);
         buf_consume(&rest, front.len);
-        buf_init(&client->pending, rest.blocks, rest.len_max);
+        buf_init(pending, rest.blocks, rest.len_max);
         client_feed(client, bytes_of(copy, front.len));
         if (client->state > CLIENT_BUSY) {
             buf_reset(&rest);
             return;
         }
-        if (buf_move(&client->pending, &rest) != ERR_OK) {
+        if (buf_move(pending, &rest) != ERR_OK) {
             buf_reset(&rest);
             client_lose(client, true, "too many bytes were sent ahead");
         }
     }
-    if (client->paused && client->state < CLIENT_BUSY && client->pending.len == 0) {
+    if (client->paused && client->state < CLIENT_BUSY && client_pending_bytes(client) == 0) {
         client->paused = false;
         stream_resume(client->face.stream);
     }
@@ -152,11 +153,11 @@ static void go_idle(struct client *client)
         return;
     }
     client_enter_idle(client);
-    if (client->paused && client->pending.len == 0) { /* a streamed body was held back up to its end */
+    if (client->paused && client_pending_bytes(client) == 0) { /* a streamed body was held back up to its end */
         client->paused = false;
         stream_resume(client->face.stream);
     }
-    if (client->pending.len > 0 || client->peer_ended) {
+    if (client_pending_bytes(client) > 0 || client->peer_ended) {
         loop_defer(client_gate(client)->options.loop, &client->later);
     }
 }

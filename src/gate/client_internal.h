@@ -18,13 +18,18 @@ enum client_state {
     CLIENT_STATE_COUNT
 };
 
+/* What few clients need and no idle one: it hangs on a pointer. */
+struct client_more {
+    struct buf pending;       /* bytes that wait for the exchange before them */
+    struct addr proxied;      /* of the PROXY header */
+};
+
 struct client {
     struct client_stream face;
     struct list in_clients;
     struct timer timer;       /* handshake, idle, write or linger timeout, by state */
     struct deferred later;    /* goes on with pipelined bytes, or buries */
-    struct buf pending;       /* bytes that wait for the exchange before them */
-    struct addr proxied;      /* of the PROXY header */
+    struct client_more *more; /* owned; NULL until it is needed */
     uint64_t since_us;        /* when the state was entered */
     uint32_t lingered_bytes;
     uint8_t state;            /* enum client_state; only client_enter() writes it */
@@ -52,7 +57,17 @@ static inline struct gate *client_gate(const struct client *client)
     return client->face.listener->gate;
 }
 
+/* Bytes that wait. */
+static inline size_t client_pending_bytes(const struct client *client)
+{
+    return client->more != NULL ? client->more->pending.len : 0;
+}
+
 /* client.c */
+/* Made on first use. NULL: no memory. */
+WEIR_MUSTCHECK struct client_more *client_need_more(struct client *client);
+/* What waits is thrown away. */
+void client_drop_pending(struct client *client);
 /* Moves on to another state; refuses a move that the drawing does not have. The only place that sets the state. */
 void client_enter(struct client *client, enum client_state state);
 /* Between requests from now on. */

@@ -29,6 +29,7 @@ struct gate *gate_open(const struct gate_options *options)
     list_init(&gate->exchanges);
     deferred_init(&gate->quiet_later, on_quiet);
     pool_init(&gate->client_pool, "clients", client_bytes(), 0);          /* bounded by clients_max */
+    pool_init(&gate->client_more_pool, "client_mores", client_more_bytes(), 0); /* at most one a client */
     pool_init(&gate->exchange_pool, "exchanges", sizeof(struct exchange), 0); /* one per client, and orphans */
     return gate;
 }
@@ -210,6 +211,7 @@ void gate_close(struct gate *gate)
     }
     table_close(gate->per_address);
     pool_close(&gate->client_pool);
+    pool_close(&gate->client_more_pool);
     pool_close(&gate->exchange_pool);
     free(gate);
 }

@@ -145,6 +145,7 @@ void client_begin(struct listener *listener, struct stream *stream);
 
 struct client;
 size_t client_bytes(void); /* of a struct client, for the pool */
+size_t client_more_bytes(void); /* ditto, of what some clients need besides */
 /* Ends clients between requests; of one listener, or of all (NULL). */
 void client_close_idle(struct gate *gate, const struct listener *listener);
 void client_close_all(struct gate *gate);
@@ -158,6 +159,7 @@ struct gate {
     struct list clients;
     struct list exchanges;
     struct pool client_pool;
+    struct pool client_more_pool;
     struct pool exchange_pool;
     struct table *per_address;       /* address -> count of connections (as uintptr_t) */
     uint32_t clients_count, clients_tls_count, exchanges_count, exchanges_sent_count;
