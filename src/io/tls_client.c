@@ -5,6 +5,7 @@
  */
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -13,15 +14,31 @@
 #include "tls_internal.h"
 
 #include "weir/base/addr.h"
+#include "weir/base/check.h"
 
 /* ------------------------------------------------------------------ the system's store */
 
-/* A cache, not state: without it every client would parse the file again. */
+/*
+ * A cache, not state: without it every client would parse the file again. The
+ * worker takes from it when it reads a configuration while the loop leaves it
+ * when an older one ends. The lock is never held over a file.
+ */
 static struct {
+    pthread_mutex_t lock;
     X509_STORE *store; /* one reference of the cache, until the last client goes */
     int users;
     struct timespec changed; /* of the file that was read */
-} system_store;
+} system_store = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void system_store_lock(void)
+{
+    CHECK(pthread_mutex_lock(&system_store.lock) == 0);
+}
+
+static void system_store_unlock(void)
+{
+    CHECK(pthread_mutex_unlock(&system_store.lock) == 0);
+}
 
 /*
  * The bundle that Debian, Alpine and Fedora's compatibility links keep beside
@@ -60,42 +77,65 @@ static X509_STORE *system_store_load(struct timespec *changed)
     return store;
 }
 
-static bool system_store_is_stale(void)
+static struct timespec bundle_changed(void)
 {
     struct stat status = {0};
     char path[512];
 
-    (void)bundle_path(path, sizeof(path), &status); /* without one the time is zero on both sides */
-    return status.st_mtim.tv_sec != system_store.changed.tv_sec ||
-           status.st_mtim.tv_nsec != system_store.changed.tv_nsec;
+    (void)bundle_path(path, sizeof(path), &status); /* without one the time is zero, always the same */
+    return status.st_mtim;
+}
+
+/* The cached store with a reference for the caller, or NULL: there is none, or not as the file is now. */
+static X509_STORE *system_store_cached(struct timespec changed)
+{
+    X509_STORE *store = NULL;
+
+    system_store_lock();
+    if (system_store.store != NULL && system_store.changed.tv_sec == changed.tv_sec &&
+        system_store.changed.tv_nsec == changed.tv_nsec && X509_STORE_up_ref(system_store.store) == 1) {
+        store = system_store.store;
+        system_store.users++;
+    }
+    system_store_unlock();
+    return store;
 }
 
 /* A reference for the caller, or NULL. */
 static X509_STORE *system_store_take(void)
 {
-    if (system_store.store == NULL || system_store_is_stale()) {
-        struct timespec changed;
-        X509_STORE *store = system_store_load(&changed);
-        if (store == NULL) {
-            return NULL;
-        }
-        X509_STORE_free(system_store.store); /* those who use the older one hold it themselves */
-        system_store.store = store;
-        system_store.changed = changed;
+    X509_STORE *store = system_store_cached(bundle_changed()), *older;
+    struct timespec changed;
+
+    if (store != NULL) {
+        return store;
     }
-    if (X509_STORE_up_ref(system_store.store) != 1) {
+    store = system_store_load(&changed);
+    if (store == NULL || X509_STORE_up_ref(store) != 1) {
+        X509_STORE_free(store);
         return NULL;
     }
+    system_store_lock();
+    older = system_store.store;
+    system_store.store = store;
+    system_store.changed = changed;
     system_store.users++;
-    return system_store.store;
+    system_store_unlock();
+    X509_STORE_free(older); /* those who use the older one hold it themselves */
+    return store;
 }
 
 static void system_store_leave(void)
 {
+    X509_STORE *last = NULL;
+
+    system_store_lock();
     if (--system_store.users == 0) {
-        X509_STORE_free(system_store.store);
+        last = system_store.store;
         system_store.store = NULL;
     }
+    system_store_unlock();
+    X509_STORE_free(last);
 }
 
 /* ------------------------------------------------------------------ sessions */

@@ -1,5 +1,7 @@
 #include "tls_support.h"
 
+#include <pthread.h>
+
 #include "tls_internal.h"
 
 #include <openssl/ssl.h>
@@ -277,6 +279,39 @@ static void test_at_most_eight_sessions_are_kept(void **state)
     tls_tickets_close(tickets);
 }
 
+static char why_not[] = "a client could not be opened";
+
+static void *open_and_close_many(void *unused)
+{
+    char why[256];
+
+    (void)unused;
+    for (int i = 0; i < 400; i++) {
+        const struct tls_client_options options = {.verify = true, .server_name = "pay.example"};
+        struct tls_client *client = tls_client_open(&options, why, sizeof(why));
+        if (client == NULL) {
+            return why_not;
+        }
+        tls_client_release(client);
+    }
+    return NULL;
+}
+
+/* As a reload does: the worker opens the new generation's clients while the loop lets the old one's go. */
+static void test_the_system_s_store_may_be_taken_and_left_by_two_threads(void **state)
+{
+    pthread_t worker;
+    void *failure;
+
+    (void)state;
+    assert_int_equal(setenv("SSL_CERT_FILE", "/dev/null", 1), 0); /* nothing to parse: only the sharing is of interest */
+    assert_int_equal(pthread_create(&worker, NULL, open_and_close_many, NULL), 0);
+    assert_null(open_and_close_many(NULL));
+    assert_int_equal(pthread_join(worker, &failure), 0);
+    assert_null(failure);
+    assert_int_equal(unsetenv("SSL_CERT_FILE"), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -295,6 +330,7 @@ int main(void)
         cmocka_unit_test(test_tls_1_2_sessions_are_resumed_again_and_again),
         cmocka_unit_test(test_a_connection_that_is_reset_leaves_its_session_good),
         cmocka_unit_test(test_at_most_eight_sessions_are_kept),
+        cmocka_unit_test(test_the_system_s_store_may_be_taken_and_left_by_two_threads),
     };
 
     return cmocka_run_group_tests(tests, certs_setup, certs_teardown);
