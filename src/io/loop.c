@@ -125,14 +125,34 @@ static bool report_open(struct loop *loop)
     return false;
 }
 
+/*
+ * libuv gives a signal that nobody watches its default action back, which ends
+ * the process that is about to end in order; so they are ignored from then on,
+ * and held back in the moment between.
+ */
+static void signals_close(struct loop *loop)
+{
+    sigset_t all, before;
+
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before); /* cannot fail with these arguments */
+    for (int i = 0; i < loop->signal_count; i++) {
+        struct loop_signal *listener = &loop->signals[i];
+        int signum = listener->handle.signum;
+        uv_close((uv_handle_t *)&listener->handle, NULL);
+        if (signum != 0) {
+            (void)signal(signum, SIG_IGN); /* nor can this, for a signal that was watched */
+        }
+    }
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
 static void own_handles_close(struct loop *loop)
 {
     wheel_close(loop);
     uv_close((uv_handle_t *)&loop->check, NULL);
     uv_close((uv_handle_t *)&loop->idle, NULL);
-    for (int i = 0; i < loop->signal_count; i++) {
-        uv_close((uv_handle_t *)&loop->signals[i].handle, NULL);
-    }
+    signals_close(loop);
 }
 
 bool loop_close(struct loop *loop)

@@ -165,6 +165,21 @@ def test_a_payment_whose_client_left_is_drained_too():
         weir.kill()
 
 
+def test_terms_until_the_very_end_do_not_kill_it():
+    """Whoever loses patience sends more of them: the process still ends with 0, and its logs whole."""
+    with Processor() as processor:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with case(number.name):
+                weir = Weir(processor)
+                check_equal(weir.ask("GET", "/x").status, 200)
+                weir.term()
+                while weir.alive():
+                    weir.process.send_signal(number)
+                weir.check_clean(weir.wait(15))
+                weir.wait_event("stopped")
+                weir.kill()
+
+
 def test_term_in_every_phase_ends_clean():
     """The sanitizers see what is left open, whatever was under way."""
     from harness import certs

@@ -57,7 +57,8 @@ uint64_t loop_now_us(struct loop *loop);
 uint64_t loop_idle_us(const struct loop *loop);
 uint64_t loop_total_us(const struct loop *loop);
 
-/* A signal of the process; `signum` as in signal.h. At most 8. The callback runs as a loop event. */
+/* A signal of the process; `signum` as in signal.h. At most 8. The callback runs as a loop event.
+ * After loop_close the signal is ignored. */
 typedef void (*loop_signal_cb)(void *owner, int signum);
 WEIR_MUSTCHECK bool loop_on_signal(struct loop *loop, int signum, loop_signal_cb cb, void *owner);
 
