@@ -63,16 +63,15 @@ static int find_processor(const struct conf *conf, const char *name)
     return -1;
 }
 
-/* As the gate sees it: a listener is the same when its name and its address are. */
-static bool has_listener(const struct conf *conf, const struct conf_listener *listener)
+/* As the gate sees it: a listener is its address, whatever it is called. NULL: none. */
+static const struct conf_listener *find_listener(const struct conf *conf, const struct conf_listener *like)
 {
     for (int i = 0; i < conf->listener_count; i++) {
-        if (text_equal(conf->listeners[i].name, listener->name) &&
-            addr_listen_equal(&conf->listeners[i].address, &listener->address)) {
-            return true;
+        if (addr_listen_equal(&conf->listeners[i].address, &like->address)) {
+            return &conf->listeners[i];
         }
     }
-    return false;
+    return NULL;
 }
 
 static void compare_routes(struct changes *changes, const struct conf *before, const struct conf *after)
@@ -110,14 +109,16 @@ static void compare_processors(struct changes *changes, const struct conf *befor
 static void compare_listeners(struct changes *changes, const struct conf *before, const struct conf *after)
 {
     for (int i = 0; i < after->listener_count; i++) {
-        if (has_listener(before, &after->listeners[i])) {
-            changes->listeners_kept++;
-        } else {
+        const struct conf_listener *old = find_listener(before, &after->listeners[i]);
+        if (old == NULL) {
             changes->listeners_opened++;
+            continue;
         }
+        changes->listeners_kept++;
+        changes->listeners_renamed += !text_equal(old->name, after->listeners[i].name);
     }
     for (int i = 0; i < before->listener_count; i++) {
-        changes->listeners_closed += !has_listener(after, &before->listeners[i]);
+        changes->listeners_closed += find_listener(after, &before->listeners[i]) == NULL;
     }
 }
 
@@ -166,6 +167,7 @@ const char *changes_text(const struct changes *changes, char *text, size_t size)
     add_count(text, size, changes->listeners_opened, "listener", "opened");
     add_count(text, size, changes->listeners_closed, "listener", "closed");
     add_count(text, size, changes->listeners_kept, "listener", "kept");
+    add_count(text, size, changes->listeners_renamed, "listener", "renamed");
     if (changes->monitor_differs) {
         add_words(text, size, "monitor.address changes at the next start");
     }

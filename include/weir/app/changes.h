@@ -14,6 +14,7 @@ struct changes {
     bool routes_reordered;   /* the same routes in another order: the first match wins */
     int processors_added, processors_removed, processors_changed;
     int listeners_kept, listeners_opened, listeners_closed;
+    int listeners_renamed;   /* of the kept ones: the same address under another name */
     /* Written differently, but only a restart brings them into force. */
     bool monitor_differs, admin_differs;
 };

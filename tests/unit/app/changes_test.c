@@ -106,6 +106,18 @@ static void test_a_listener_that_moves_is_closed_and_opened(void **state)
     assert_string_equal(text_between(NULL, &after), "1 listener opened");
 }
 
+static void test_a_listener_under_another_name_is_kept_and_renamed(void **state)
+{
+    struct conf_listener before_listeners[] = {{.name = "a", .address = at("127.0.0.1:1")},
+                                               {.name = "b", .address = at("127.0.0.1:2")}};
+    struct conf_listener after_listeners[] = {{.name = "c", .address = at("127.0.0.1:1")},
+                                              {.name = "b", .address = at("127.0.0.1:2")}};
+    const struct conf before = {.listeners = before_listeners, .listener_count = 2};
+    const struct conf after = {.listeners = after_listeners, .listener_count = 2};
+    (void)state;
+    assert_string_equal(text_between(&before, &after), "2 listeners kept, 1 listener renamed");
+}
+
 static void test_a_small_text_is_cut_not_overrun(void **state)
 {
     const struct changes changes = {.routes_changed = 3, .listeners_kept = 2};
@@ -124,6 +136,7 @@ int main(void)
         cmocka_unit_test(test_endpoints_and_timeouts_make_a_processor_another),
         cmocka_unit_test(test_what_a_restart_needs_is_said),
         cmocka_unit_test(test_a_listener_that_moves_is_closed_and_opened),
+        cmocka_unit_test(test_a_listener_under_another_name_is_kept_and_renamed),
         cmocka_unit_test(test_a_small_text_is_cut_not_overrun),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
