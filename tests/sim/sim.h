@@ -1,0 +1,495 @@
+/*
+ * What the files of the simulator share: one world with one random number
+ * generator, one clock, one queue of events, and everything that lives in it.
+ *
+ * The gate, upstream, policy, http, conf and base code is the real one. Under
+ * the headers io/loop, io/timer, io/stream, io/resolve, io/tls, base/clock,
+ * base/digest and base/log other object files are linked: those of this folder.
+ * Their functions have no parameter for a world, so there is one, `sim`.
+ *
+ *   sim_world       random numbers, clock, events        sim_client     who asks
+ *   sim_loop        turns, timers, names                 sim_request    what is asked
+ *   sim_stream      a connection as weir sees it         sim_processor  who answers
+ *   sim_wire        the same as its peer sees it         sim_answer     what is answered
+ *   sim_log         access lines and events              sim_conf       generations
+ *   sim_oracle      what must hold, as it happens        sim_table      phase x reason
+ *   sim_verdict     what must agree at the end           sim_main       runs and counts
+ */
+#ifndef WEIR_TESTS_SIM_H
+#define WEIR_TESTS_SIM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "weir/base/addr.h"
+#include "weir/base/arena.h"
+#include "weir/base/buf.h"
+#include "weir/base/list.h"
+#include "weir/base/stats.h"
+#include "weir/gate/gate.h"
+#include "weir/http/message.h"
+#include "weir/io/loop.h"
+#include "weir/io/stream.h"
+#include "weir/policy/reason.h"
+#include "weir/upstream/upstream.h"
+
+#define SIM_MS UINT64_C(1000)
+#define SIM_S UINT64_C(1000000)
+#define SIM_PROCESSORS_MAX 3
+#define SIM_PLACES_MAX 3   /* addresses of one processor */
+#define SIM_ROUTES_MAX 4
+#define SIM_LISTENERS_MAX 2
+#define SIM_PLANS_MAX 8    /* generations of one run */
+#define SIM_CLIENTS_MAX 20
+#define SIM_BURST_MAX 6    /* requests that are sent without waiting for an answer */
+
+/* ---- sim_world.c ---- */
+
+struct sim_event {
+    uint64_t due_us;
+    uint64_t order;                         /* among those of one moment: random */
+    size_t place;                           /* in the heap, from 1; 0: not in it */
+    void (*fire)(struct sim_event *event);
+};
+
+/* A growing queue of bytes. */
+struct sim_bytes {
+    char *at;
+    size_t from, to, size; /* what waits is [from, to) */
+};
+
+/* How rough a run is: shares in percent, unless said otherwise. */
+struct sim_weather {
+    unsigned refuse, silent, flap;  /* connects to processors */
+    unsigned odd_answer, slow_answer;
+    unsigned odd_request, leave, slow_reader, burst;
+    unsigned write_breaks;          /* one write in so many breaks; 0: none */
+    uint64_t latency_us;
+};
+
+/* Numbers of one generation, as the oracle and the actors need them. */
+struct sim_plan {
+    unsigned number;
+    int listener_count, processor_count, route_count;
+    struct sim_listener_plan {
+        char name;
+        uint16_t port;
+        bool proxy;
+        unsigned per_address, connections;
+        unsigned header_ms, body_ms, idle_ms, write_ms;
+    } listeners[SIM_LISTENERS_MAX];
+    struct sim_processor_plan {
+        bool stripe, resolved;
+        int place_count;
+        unsigned connect_ms, response_ms, total_ms, idle_ms, age_ms;
+        unsigned connections, queue, concurrency;
+    } processors[SIM_PROCESSORS_MAX];
+    struct sim_route_plan {
+        int processor;
+        bool stream;
+    } routes[SIM_ROUTES_MAX];
+    unsigned announce_ms, drain_ms;
+    unsigned longest_ms; /* of any request's stay */
+};
+
+struct sim_case;
+struct sim_client;
+struct sim_server;
+
+struct sim_counts {
+    uint64_t exchanges, reused, bursts, reloads, reloads_refused, drains, cuts, accepted, strays;
+};
+
+struct sim {
+    uint64_t seed;
+    uint64_t random;
+    uint64_t now_us;
+    uint64_t step;           /* events, timers and turns so far: where a failure is */
+    uint64_t hash;           /* of everything that happened: equal for equal seeds */
+    bool trace;
+    bool busy;               /* a run is under way: an abort is its */
+    const char *program;     /* for the command that replays a run */
+    uint64_t exchanges_per_run;
+
+    struct sim_event **heap;
+    size_t heap_len, heap_size;
+    uint64_t event_count;
+
+    struct sim_weather weather;
+    struct sim_plan plans[SIM_PLANS_MAX]; /* by number; 0 is none */
+    unsigned plan_number;                 /* in use */
+    unsigned body_max, header_max;        /* of the run's listeners */
+    uint32_t clients_max;
+    size_t buffers_max;
+    bool proxy[SIM_LISTENERS_MAX];        /* listeners that want a PROXY header */
+    bool refuse_binds;                    /* the next acceptor_open fails */
+    bool over;                            /* the gate is quiet: actors rest */
+
+    struct loop *loop;
+    struct gate *gate;
+    struct upstream *upstream;
+    struct stats *stats;
+    struct blocks blocks;                 /* of the actors */
+    struct list streams;                  /* every connection of the run */
+    struct list acceptors;
+    uint64_t stream_count;
+    struct sim_case **cases;              /* by nonce - 1 */
+    size_t case_count, case_size;
+    uint64_t asked;                       /* requests that clients planned so far */
+    struct sim_client *clients[SIM_CLIENTS_MAX];
+    int client_count;
+    uint64_t lines;                       /* access lines of this run */
+    uint64_t draining_at_us, cut_at_us;   /* 0: not yet */
+    struct sim_counts counts;             /* over all runs */
+};
+extern struct sim sim;
+
+void sim_world_begin(uint64_t seed);
+void sim_world_end(void);
+uint64_t sim_random(void);
+/* 0 to n - 1; 0 for n 0. */
+uint64_t sim_below(uint64_t n);
+/* low to high, both included. */
+uint64_t sim_between(uint64_t low, uint64_t high);
+bool sim_chance(unsigned pct);
+bool sim_one_in(unsigned n);
+/* Small numbers often, large ones at times. */
+uint64_t sim_skewed(uint64_t high);
+
+void sim_at(struct sim_event *event, uint64_t due_us);
+void sim_after(struct sim_event *event, uint64_t delay_us);
+void sim_cancel(struct sim_event *event);
+void sim_cancel_all(void);
+/* The next event; NULL: there is none. */
+struct sim_event *sim_next(void);
+
+void sim_bytes_add(struct sim_bytes *bytes, struct bytes more);
+void sim_bytes_text(struct sim_bytes *bytes, const char *format, ...) WEIR_PRINTF(2, 3);
+void sim_bytes_drop(struct sim_bytes *bytes, size_t len);
+/* Keeps the first `len` bytes. */
+void sim_bytes_cut(struct sim_bytes *bytes, size_t len);
+void sim_bytes_free(struct sim_bytes *bytes);
+static inline size_t sim_bytes_len(const struct sim_bytes *bytes)
+{
+    return bytes->to - bytes->from;
+}
+static inline struct bytes sim_bytes_all(const struct sim_bytes *bytes)
+{
+    return bytes_of(bytes->at + bytes->from, bytes->to - bytes->from);
+}
+
+/* `count` bytes from `offset` on of the endless text that belongs to a nonce; a request's begins with 'b', an answer's with 'a'. */
+void sim_pattern(struct sim_bytes *bytes, char kind, uint64_t nonce, uint64_t offset, uint64_t count);
+bool sim_pattern_is(struct bytes bytes, char kind, uint64_t nonce, uint64_t offset);
+
+/* Goes into the hash, and with --trace onto stderr. */
+void sim_note(const char *what, uint64_t id, uint64_t a, uint64_t b);
+void sim_note_text(const char *what, struct bytes text);
+/* A run failed: says what, where and how to replay it, and ends the program. */
+WEIR_NORETURN void sim_violated(const char *format, ...) WEIR_PRINTF(1, 2);
+
+/* ---- sim_loop.c ---- */
+
+/* One turn; false: nothing is left to wait for. */
+bool sim_turn(struct loop *loop);
+size_t sim_timers_armed(const struct loop *loop);
+/* Nothing is deferred and nothing closing: the next turn waits. */
+bool sim_loop_settled(const struct loop *loop);
+/* on_closed of `stream` comes at the end of this turn. */
+void sim_loop_closing(struct loop *loop, struct list *in_closing);
+
+/* ---- sim_wire.c, sim_stream.c: a connection ---- */
+
+/* What its peer, an actor, hears of it. */
+struct sim_peer_ops {
+    void (*on_open)(void *peer);
+    void (*on_data)(void *peer, struct bytes data);
+    void (*on_end)(void *peer, bool reset); /* weir ended its side, or reset the connection; at most once each */
+};
+
+enum sim_mark_kind {
+    MARK_REQUEST_BEGUN,  /* the first byte of a request reached weir */
+    MARK_REQUEST_WHOLE,
+    MARK_ANSWER_BEGUN,
+    MARK_ANSWER_WHOLE,
+    MARK_SPOILT,         /* what makes the link unfit for reuse has reached weir */
+};
+
+/* Something to know once weir has been given so many bytes. */
+struct sim_mark {
+    uint64_t at;
+    enum sim_mark_kind kind;
+    struct sim_case *about; /* NULL for MARK_SPOILT */
+};
+
+struct stream {
+    struct list in_streams;
+    struct list in_closing;
+    struct list in_backlog;
+    uint64_t id;
+    bool is_link;
+    struct loop *loop;
+    struct addr addr_peer;
+
+    /* weir's end */
+    const struct stream_ops *ops; /* NULL until attached */
+    void *owner;
+    bool connecting, paused, ended, closing, gone, shut_asked, fin_out, was_high;
+    bool due_drain, due_broken;
+    enum err broken;
+    struct buf queue;
+    uint64_t progress_us;
+    struct deferred due;
+    struct sim_event opened;      /* a connect comes to its end */
+    enum err open_err;
+
+    /* weir to the peer */
+    struct sim_bytes out;         /* the kernel's */
+    size_t room;                  /* bytes that the kernel holds at most */
+    uint64_t out_given;           /* by weir so far, queued ones included */
+    uint64_t out_taken;           /* by the kernel so far */
+    bool reset_out, end_told;
+    struct sim_event to_peer, writable;
+
+    /* the peer to weir */
+    struct sim_bytes in;
+    uint64_t in_sent, in_delivered;
+    uint64_t in_arrives_us;       /* when the first byte of `in` reaches weir's kernel */
+    bool fin_in;                  /* the peer ended its side */
+    bool reset_in;                /* its reset has reached weir's kernel */
+    bool peer_gone;               /* the peer answers what comes with a reset */
+    struct sim_event to_weir, reset_arrives;
+    struct sim_mark *marks;
+    size_t mark_count, mark_size;
+
+    /* the peer */
+    const struct sim_peer_ops *peer_ops;
+    void *peer;
+    size_t peer_takes;            /* bytes at a time; 0: it does not read */
+    uint64_t peer_gap_us;
+    int grain;                    /* 0 whole, 1 mixed, 2 tiny */
+    struct sim_server *server;    /* owned; of a link */
+
+    /* for the oracle: a link's life */
+    struct sim_case *last_case;   /* whose head went out last */
+    uint64_t taken_at_answer;     /* out_taken when last_case's answer was whole */
+    uint64_t idle_since_us;
+    unsigned heads;
+    bool spoilt;
+    uint64_t stray_end;           /* bytes that belong to no request end here, by in_sent's count */
+};
+
+/* A client's connect; `from` is its address. */
+struct stream *sim_dial(uint16_t port, const struct addr *from, const struct sim_peer_ops *ops, void *peer);
+void sim_send(struct stream *stream, struct bytes bytes);
+/* When weir has been given everything up to `at`, by in_sent's count. */
+void sim_mark(struct stream *stream, uint64_t at, enum sim_mark_kind kind, struct sim_case *about);
+/* Forgets what was to come behind the bytes that were sent. */
+void sim_marks_cut(struct stream *stream);
+void sim_fin(struct stream *stream);   /* ends the peer's side, which still reads */
+void sim_leave(struct stream *stream); /* closes it: what still comes is answered with a reset */
+void sim_reset(struct stream *stream);
+/* How the peer reads: `takes` bytes every `gap_us`; 0 stops it. */
+void sim_read_rate(struct stream *stream, size_t takes, uint64_t gap_us);
+void sim_streams_free(void);
+
+/* Between sim_stream.c and sim_wire.c: */
+struct stream *sim_stream_make(struct loop *loop, bool is_link);
+void sim_poke_in(struct stream *stream);
+void sim_poke_out(struct stream *stream);
+void sim_wire_init(struct stream *stream);
+void sim_stream_break_queue(struct stream *stream);
+uint64_t sim_latency(void);
+
+/* Sends prepared bytes piece by piece, then says so. */
+struct sim_sender {
+    struct stream *stream;
+    struct sim_bytes bytes;
+    struct sim_event event;
+    uint64_t gap_us;
+    size_t piece;        /* at most so many bytes at a time; 0: all */
+    bool running;
+    void (*done)(struct sim_sender *sender);
+};
+void sim_sender_init(struct sim_sender *sender, struct stream *stream, void (*done)(struct sim_sender *sender));
+void sim_sender_start(struct sim_sender *sender, uint64_t delay_us);
+void sim_sender_stop(struct sim_sender *sender);
+
+/* ---- sim_conf.c ---- */
+
+/* Makes the next generation, of another plan. NULL: it did not load (a defect). */
+struct generation *sim_generation_make(unsigned number);
+const struct sim_plan *sim_plan(void);
+
+/* ---- sim_processor.c ---- */
+
+enum sim_mood { MOOD_OK, MOOD_REFUSES, MOOD_SILENT, MOOD_UNREACHABLE, MOOD_FAILS_AT_ONCE };
+void sim_places_begin(void);
+void sim_place_address(int processor, int place, struct addr *addr);
+enum sim_mood sim_place_mood(const struct addr *addr);
+/* A link is open: its processor's end. */
+void sim_server_begin(struct stream *stream);
+void sim_server_free(struct sim_server *server);
+
+/* ---- sim_answer.c ---- */
+
+enum sim_ending { ENDING_STAY, ENDING_FIN, ENDING_LEAVE, ENDING_RESET };
+
+/* What a processor does with one request. */
+struct sim_answer {
+    bool early;             /* answers before the request is whole */
+    bool executes;
+    bool silent;
+    uint64_t delay_us, gap_us;
+    size_t piece;
+    enum sim_ending ending;
+    uint64_t stray_us;      /* then, unasked, more bytes or an end; 0: not */
+};
+/* Decides, and writes the answer with its marks (offsets count from the answer's first byte). */
+void sim_answer_make(struct sim_answer *answer, struct sim_case *about, struct sim_bytes *out, struct stream *stream);
+
+/* ---- sim_request.c ---- */
+
+enum sim_kind {
+    KIND_VALID,
+    KIND_NO_ROUTE,
+    KIND_BAD_FIELD,      /* 400 */
+    KIND_TRACE,          /* 405 */
+    KIND_CODING,         /* 501 */
+    KIND_VERSION,        /* 505 */
+    KIND_LONG_TARGET,    /* 414 */
+    KIND_LARGE_HEAD,     /* 431 */
+    KIND_EXPECTATION,    /* 417 */
+    KIND_LARGE_LENGTH,   /* 413, known from the head */
+    KIND_LARGE_CHUNKS,   /* 413, known from the body */
+    KIND_BAD_CHUNK,      /* 400, in the body */
+    KIND_CUT,            /* not sent whole; what follows is silence, a FIN or a reset */
+    KIND_COUNT
+};
+
+/* All that is known of one request, from every side. */
+struct sim_case {
+    uint64_t nonce;
+    enum sim_kind kind;
+    const char *method;
+    bool safe, keyed, chunked, expects, close;
+    int route;
+    uint64_t body_len;
+    size_t head_len;
+    bool pipelined;                   /* sent before the answer to the one before it */
+    bool lone;                        /* its client stays, reads, and behaves */
+    bool half_closed;                 /* its client ended its side behind it */
+    uint64_t sent_at_us;              /* the whole request was given to the network; 0: not yet */
+    unsigned begun_generation;        /* in use when its first byte reached weir; 0: it has not */
+    bool arrived;                     /* all of it reached weir */
+    uint64_t arrived_at_us;
+
+    /* the links */
+    struct stream *link;              /* that took a byte of it; NULL: none did */
+    unsigned takes;                   /* links that took its head */
+    int link_processor;
+    bool poisoned;                    /* strays were under way when it went out: its answer may be another's */
+    unsigned executions;
+    bool seen_whole;                  /* by the processor */
+    uint16_t answer_status;           /* given by the processor; 0: none */
+    bool answer_begun, answer_whole;  /* reached weir */
+
+    /* the access line */
+    unsigned lines;
+    char phase;
+    enum reason reason;
+    enum outcome outcome;
+    char ended_by[12];
+    unsigned status;
+    char request_id[40];
+    uint64_t line_at_us;
+    int line_generation;
+
+    /* the client */
+    struct stream *client;
+    bool gone;                        /* it left, by FIN and close or by a reset, before the answer was whole */
+    bool reset;                       /* its connection came to a reset that it did not ask for */
+    struct sim_seen {
+        bool begun, whole, own;       /* own: weir's own answer */
+        unsigned status;
+        uint64_t nonce;               /* of the processor's answer; 0: none */
+        char request_id[40];
+        enum reason reason;
+        enum outcome outcome;
+        enum retry retry;
+        bool close;
+    } seen;
+};
+
+struct sim_case *sim_case_new(void);
+struct sim_case *sim_case_of(uint64_t nonce); /* NULL: no such nonce */
+/* "/r1/n17?x" to 17; 0: none. */
+uint64_t sim_nonce_in(struct bytes text);
+void sim_request_make(struct sim_case *about, struct sim_bytes *out, bool last);
+/* The reason that a kind must be refused with; REASON_OK: it is fine. */
+enum reason sim_kind_reason(enum sim_kind kind);
+
+/* ---- sim_client.c ---- */
+
+void sim_clients_begin(void);
+void sim_clients_end(void);
+/* Slow readers read on, so that a drain comes to its end. */
+void sim_clients_hurry(void);
+bool sim_clients_done(void);
+
+/* ---- sim_oracle.c ---- */
+
+void oracle_begin(void);
+/* weir wrote to a link; `sent` says whether a byte was taken, `given_before` how many bytes it had been given before. */
+void oracle_write(struct stream *link, const struct bytes *parts, int count, bool sent, uint64_t given_before);
+void oracle_mark(struct stream *stream, const struct sim_mark *mark);
+void oracle_accepted(struct stream *stream);
+void oracle_connect(struct stream *link);
+/* An access line. */
+void oracle_line(struct bytes line);
+/* At the end of every turn. */
+void oracle_turn(void);
+/* Right behind gate_drain: who has nothing to say is sent away. */
+void oracle_drained(void);
+/* weir gave up a client's connection while `about` had no answer. */
+void oracle_ignored(const struct sim_case *about, const struct stream *stream);
+
+/* ---- sim_verdict.c ---- */
+
+void verdict_begin(void);
+/* The line of a request that has no path: its head was never accepted. */
+void verdict_keep(const struct sim_case *line);
+/* When the run is over, all sides must agree. */
+void verdict_end(void);
+
+/* ---- sim_table.c: phase x reason ---- */
+
+enum sim_sent { SENT_NO, SENT_YES };
+enum sim_reply {
+    REPLY_PROCESSORS, /* the processor's answer, whole */
+    REPLY_OWN,        /* weir's own answer; where the processor's had begun, the connection is cut */
+    REPLY_NONE,       /* nobody to tell */
+};
+enum sim_fate {
+    FATE_NO_LINK,     /* it never had one, or let go of it unused */
+    FATE_KEPT,        /* may carry another request, when nothing about it was odd */
+    FATE_CLOSED,
+};
+
+struct table_row {
+    char phase;
+    enum reason reason;
+    enum sim_sent sent;
+    const char *ended_by[3];
+    enum sim_reply reply;
+    enum sim_fate fate;
+    bool needed;      /* a long run must reach it */
+};
+/* NULL: a request may not end so. */
+const struct table_row *row_find(char phase, enum reason reason, const char *ended_by);
+void row_count(const struct table_row *row);
+/* Prints the matrix; false: a needed row was never reached. */
+bool rows_report(bool verbose);
+
+#endif

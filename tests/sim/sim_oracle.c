@@ -1,0 +1,422 @@
+/*
+ * What must hold, whatever happens. Three moments are looked at: a write to a
+ * link (may it carry this request?), an access line (is this end legal, and is
+ * it true?), and the end of a turn (are the limits kept?). sim_verdict.c looks
+ * at each request from all sides once the run is over.
+ */
+#include "sim.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "weir/base/json.h"
+
+/* Bounds that no key of a configuration names: a read, a head and the marks of stream.h together. */
+#define QUEUE_CLIENT_MAX ((size_t)STREAM_QUEUE_HIGH_BYTES + 160 * 1024)
+#define QUEUE_LINK_MAX ((size_t)STREAM_QUEUE_HIGH_BYTES + 400 * 1024)
+#define ENDED_MAX 512
+
+/* Cases whose line was written in this turn: their links' fates are looked at when it ends. */
+static struct sim_case *ended[ENDED_MAX];
+static int ended_count;
+
+void oracle_begin(void)
+{
+    ended_count = 0;
+}
+
+/* ---- what the generations so far allow ---- */
+
+enum limit { LIMIT_CONNECTIONS, LIMIT_QUEUE, LIMIT_CONCURRENCY };
+
+/* A reload that lowers a limit leaves what is above it: the largest so far counts. */
+static unsigned limit_of(int processor, enum limit limit)
+{
+    unsigned most = 0;
+    for (unsigned i = 1; i <= sim.plan_number + 1 && i < SIM_PLANS_MAX; i++) {
+        const struct sim_processor_plan *plan = &sim.plans[i].processors[processor];
+        unsigned value = limit == LIMIT_CONNECTIONS ? plan->connections
+                         : limit == LIMIT_QUEUE     ? plan->queue
+                                                    : plan->concurrency;
+        most = value > most ? value : most;
+    }
+    return most;
+}
+
+static bool may_stream(const struct sim_case *about)
+{
+    for (unsigned i = about->begun_generation; i <= sim.plan_number; i++) {
+        if (sim.plans[i].routes[about->route].stream) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int processor_of(const struct addr *addr)
+{
+    return ((const uint8_t *)&addr->u.v4.sin_addr)[2];
+}
+
+/* ---- a write to a link ---- */
+
+static uint64_t nonce_of_head(const struct bytes *parts, int count)
+{
+    static const char *const methods[] = {"POST /", "PUT /", "PATCH /", "GET /", "HEAD /", "DELETE /", "OPTIONS /",
+                                          "TRACE /", "CONNECT /"};
+    for (size_t i = 0; count > 0 && i < ARRAY_COUNT(methods); i++) {
+        if (bytes_starts_with(parts[0], bytes_from_text(methods[i]))) {
+            return sim_nonce_in(bytes_take(parts[0], bytes_find(parts[0], '\r')));
+        }
+    }
+    return 0;
+}
+
+static void check_reuse(const struct stream *link, const struct sim_case *about, uint64_t given_before)
+{
+    const struct sim_case *last = link->last_case;
+    if (!last->answer_whole && !last->poisoned) {
+        sim_violated("n%" PRIu64 " goes out on link %" PRIu64 " before n%" PRIu64 " was answered", about->nonce, link->id,
+                     last->nonce);
+    }
+    if (link->taken_at_answer != given_before && !last->poisoned) {
+        sim_violated("n%" PRIu64 " goes out on link %" PRIu64 ", where n%" PRIu64 " was answered early", about->nonce,
+                     link->id, last->nonce);
+    }
+    if (last->lines != 1 || (last->reason != REASON_OK && last->reason != REASON_CLIENT_GONE)) {
+        sim_violated("n%" PRIu64 " goes out on link %" PRIu64 ", where n%" PRIu64 " did not end well", about->nonce,
+                     link->id, last->nonce);
+    }
+    sim.counts.reused++;
+}
+
+static void check_link(const struct stream *link, const struct sim_case *about, uint64_t given_before)
+{
+    if (link->spoilt) {
+        sim_violated("n%" PRIu64 " goes out on the spoilt link %" PRIu64, about->nonce, link->id);
+    }
+    if (!about->safe && sim.now_us - link->idle_since_us > LINK_YOUNG_US + SIM_MS) {
+        sim_violated("n%" PRIu64 ", a %s, goes out on link %" PRIu64 ", idle for %" PRIu64 " us", about->nonce,
+                     about->method, link->id, sim.now_us - link->idle_since_us);
+    }
+    if (link->heads > 0) {
+        check_reuse(link, about, given_before);
+    }
+}
+
+/* Only what is whole and right may be sent, but for streamed bodies. */
+static void check_sendable(const struct sim_case *about)
+{
+    bool body_may_break = about->kind == KIND_CUT || about->kind == KIND_LARGE_CHUNKS || about->kind == KIND_BAD_CHUNK;
+    bool fine = about->kind == KIND_VALID || (body_may_break && may_stream(about));
+    if (!fine) {
+        sim_violated("n%" PRIu64 " went to a processor, though it must be refused: %s", about->nonce,
+                     reason_name(sim_kind_reason(about->kind)));
+    }
+    if (!about->arrived && !may_stream(about)) {
+        sim_violated("n%" PRIu64 " went to a processor before it was whole", about->nonce);
+    }
+}
+
+void oracle_write(struct stream *link, const struct bytes *parts, int count, bool sent, uint64_t given_before)
+{
+    uint64_t nonce = nonce_of_head(parts, count);
+    struct sim_case *about = sim_case_of(nonce);
+    if (!sent) {
+        return;
+    }
+    if (about == NULL) {
+        if (link->last_case == NULL) {
+            sim_violated("link %" PRIu64 " carries a body without a head", link->id);
+        }
+        return;
+    }
+    check_link(link, about, given_before);
+    check_sendable(about);
+    if (++about->takes > 1 || about->lines > 0) {
+        sim_violated("n%" PRIu64 " was sent twice", nonce);
+    }
+    about->link = link;
+    about->link_processor = processor_of(&link->addr_peer);
+    /* Strays that are on their way cannot be told from the answer; those that lie in the kernel can. */
+    bool strays = link->stray_end > link->in_delivered;
+    if (strays && link->in_arrives_us <= sim.now_us) {
+        sim_violated("n%" PRIu64 " goes out on link %" PRIu64 ", where bytes lay unread", nonce, link->id);
+    }
+    about->poisoned = about->poisoned || strays;
+    link->last_case = about;
+    link->heads++;
+    sim_note("sent", link->id, nonce, link->heads);
+}
+
+void oracle_connect(struct stream *link)
+{
+    unsigned open = 0;
+    int processor = processor_of(&link->addr_peer);
+    list_each (other, after, &sim.streams, struct stream, in_streams) {
+        open += other->is_link && !other->closing && addr_equal(&other->addr_peer, &link->addr_peer) ? 1 : 0;
+    }
+    if (open > limit_of(processor, LIMIT_CONNECTIONS)) {
+        sim_violated("%u links to an endpoint of p%d, more than its pool has", open, processor);
+    }
+}
+
+/* ---- what arrived ---- */
+
+void oracle_mark(struct stream *stream, const struct sim_mark *mark)
+{
+    struct sim_case *about = mark->about;
+    switch (mark->kind) {
+    case MARK_REQUEST_BEGUN:
+        about->begun_generation = sim.plan_number;
+        about->lone = about->lone && !stream->shut_asked; /* else it is thrown away, and rightly */
+        break;
+    case MARK_REQUEST_WHOLE:
+        about->arrived = true;
+        about->arrived_at_us = sim.now_us;
+        break;
+    case MARK_ANSWER_BEGUN:
+        about->answer_begun = true;
+        break;
+    case MARK_ANSWER_WHOLE:
+        about->answer_whole = true;
+        stream->taken_at_answer = stream->out_taken;
+        stream->idle_since_us = sim.now_us;
+        break;
+    case MARK_SPOILT:
+        /* A stray 1xx under a request that is in flight cannot be told from one of its own. */
+        stream->spoilt = stream->spoilt || !(stream->last_case->poisoned && stream->last_case->lines == 0);
+        break;
+    }
+}
+
+void oracle_accepted(struct stream *stream)
+{
+    unsigned same = 0;
+    unsigned most = 0;
+    for (unsigned i = 1; i <= sim.plan_number; i++) {
+        for (int j = 0; j < sim.plans[i].listener_count; j++) {
+            most = sim.plans[i].listeners[j].per_address > most ? sim.plans[i].listeners[j].per_address : most;
+        }
+    }
+    list_each (other, after, &sim.streams, struct stream, in_streams) {
+        bool open = !other->is_link && other->ops != NULL && !other->closing;
+        bool same_host = other->addr_peer.u.v4.sin_addr.s_addr == stream->addr_peer.u.v4.sin_addr.s_addr;
+        same += open && same_host ? 1 : 0;
+    }
+    if (same > most) {
+        sim_violated("%u connections of one address, more than per_address", same);
+    }
+}
+
+void oracle_ignored(const struct sim_case *about, const struct stream *stream)
+{
+    bool long_ago = about->sent_at_us != 0 && about->sent_at_us + 300 * SIM_MS < sim.now_us;
+    if (long_ago && !about->arrived && stream->ops != NULL && stream->paused) {
+        sim_violated("n%" PRIu64 " was never read: its connection stayed paused", about->nonce);
+    }
+}
+
+/* ---- an access line ---- */
+
+/* The value behind "key": without quotes; BYTES_NONE: there is none. */
+static struct bytes value_of(struct bytes line, const char *key)
+{
+    char pattern[64];
+    (void)snprintf(pattern, sizeof pattern, "\"%s\":", key);
+    size_t at = bytes_find_text(line, bytes_from_text(pattern));
+    if (at == SIZE_MAX) {
+        return BYTES_NONE;
+    }
+    struct bytes rest = bytes_skip(line, at + strlen(pattern));
+    bool quoted = rest.len > 0 && rest.at[0] == '"';
+    rest = bytes_skip(rest, quoted ? 1 : 0);
+    size_t len = 0;
+    while (len < rest.len && rest.at[len] != (quoted ? '"' : ',') && rest.at[len] != '}') {
+        len++;
+    }
+    return bytes_take(rest, len);
+}
+
+static enum outcome outcome_in(struct bytes line)
+{
+    for (int i = 0; i < OUTCOME_COUNT; i++) {
+        if (bytes_equal(value_of(line, "weir.outcome"), bytes_from_text(outcome_name((enum outcome)i)))) {
+            return (enum outcome)i;
+        }
+    }
+    sim_violated("an access line without an outcome");
+}
+
+static void read_line(struct sim_case *about, struct bytes line)
+{
+    struct bytes phase = value_of(line, "weir.phase");
+    uint64_t status = 0;
+    about->lines++;
+    about->line_at_us = sim.now_us;
+    about->phase = phase.len == 1 ? phase.at[0] : '?';
+    about->reason = reason_find(value_of(line, "weir.reason"));
+    about->outcome = outcome_in(line);
+    (void)bytes_to_text(value_of(line, "weir.ended_by"), about->ended_by, sizeof about->ended_by);
+    (void)bytes_to_text(value_of(line, "request_id"), about->request_id, sizeof about->request_id);
+    about->status = bytes_to_u64(value_of(line, "http.response.status_code"), &status) ? (unsigned)status : 0;
+}
+
+/* Requests end on the generation that they began with: the route's name says which, and its processor is that plan's. */
+static void check_generation(const struct sim_case *about, struct bytes line)
+{
+    struct bytes route = value_of(line, "weir.route");
+    struct bytes processor = value_of(line, "weir.processor");
+    unsigned index = 0;
+    unsigned number = 0;
+    char text[32];
+    if (route.len == 0) {
+        return;
+    }
+    (void)bytes_to_text(route, text, sizeof text);
+    bool read = sscanf(text, "r%u-g%u", &index, &number) == 2;
+    if (!read || number < 1 || number > sim.plan_number || index != (unsigned)about->route) {
+        sim_violated("n%" PRIu64 " ran on the route %s", about->nonce, text);
+    }
+    if (number < about->begun_generation || (!about->pipelined && number != about->begun_generation)) {
+        sim_violated("n%" PRIu64 " began on generation %u and ran on %u", about->nonce, about->begun_generation, number);
+    }
+    int expected = sim.plans[number].routes[index].processor;
+    if (processor.len != 2 || processor.at[1] - '0' != expected ||
+        (about->link != NULL && about->link_processor != expected)) {
+        sim_violated("n%" PRIu64 " went to another processor than its route's", about->nonce);
+    }
+}
+
+static void check_line(struct sim_case *about, struct bytes line)
+{
+    const struct table_row *row = row_find(about->phase, about->reason, about->ended_by);
+    if (row == NULL) {
+        sim_violated("n%" PRIu64 " ended in phase %c as %s by %s: no such row", about->nonce, about->phase,
+                     reason_name(about->reason), about->ended_by);
+    }
+    row_count(row);
+    check_generation(about, line);
+    if ((row->sent == SENT_YES) != (about->takes > 0)) {
+        sim_violated("n%" PRIu64 " ended as %s in phase %c, and %s byte of it was sent", about->nonce,
+                     reason_name(about->reason), about->phase, about->takes > 0 ? "a" : "no");
+    }
+    if ((about->outcome == OUTCOME_NOT_SENT) != (about->takes == 0)) {
+        sim_violated("n%" PRIu64 " is logged %s, and %s byte of it was sent", about->nonce, outcome_name(about->outcome),
+                     about->takes > 0 ? "a" : "no");
+    }
+    if (ended_count < ENDED_MAX) {
+        ended[ended_count++] = about;
+    }
+}
+
+/* A processor that is held back for the sake of a client which has read everything. */
+static void check_held_back(const struct sim_case *about)
+{
+    bool timed_out = about->phase == 'A' && about->reason == REASON_RESPONSE_TIMEOUT && about->ended_by[0] == 't';
+    const struct stream *client = about->client;
+    if (timed_out && about->link->paused && !client->closing && client->queue.len == 0 && client->broken == ERR_OK) {
+        sim_violated("n%" PRIu64 " timed out: its processor was held back, and its client waited", about->nonce);
+    }
+}
+
+/* Lines without a path are kept by request id, until an answer shows whose they are. */
+void oracle_line(struct bytes line)
+{
+    struct sim_case *about = sim_case_of(sim_nonce_in(value_of(line, "url.path")));
+    sim.lines++;
+    sim.counts.exchanges++;
+    if (about == NULL) {
+        struct sim_case unnamed = {0};
+        read_line(&unnamed, line);
+        const struct table_row *row = row_find(unnamed.phase, unnamed.reason, unnamed.ended_by);
+        if (row == NULL || row->sent == SENT_YES || unnamed.outcome != OUTCOME_NOT_SENT) {
+            sim_violated("a request without a path ended as %s in phase %c by %s", reason_name(unnamed.reason),
+                         unnamed.phase, unnamed.ended_by);
+        }
+        row_count(row);
+        verdict_keep(&unnamed);
+        return;
+    }
+    read_line(about, line);
+    if (about->lines > 1) {
+        sim_violated("n%" PRIu64 " has two access lines", about->nonce);
+    }
+    check_line(about, line);
+    check_held_back(about);
+}
+
+/* ---- the end of a turn ---- */
+
+static void check_fates(void)
+{
+    for (int i = 0; i < ended_count; i++) {
+        const struct sim_case *about = ended[i];
+        const struct table_row *row = row_find(about->phase, about->reason, about->ended_by);
+        if (row->fate == FATE_CLOSED && about->link != NULL && !about->link->closing) {
+            sim_violated("n%" PRIu64 " ended as %s, and its link stays open", about->nonce, reason_name(about->reason));
+        }
+    }
+    ended_count = 0;
+}
+
+static void check_streams(void)
+{
+    list_each (stream, after, &sim.streams, struct stream, in_streams) {
+        if (stream->gone) {
+            continue;
+        }
+        if (stream->queue.len > (stream->is_link ? QUEUE_LINK_MAX : QUEUE_CLIENT_MAX)) {
+            sim_violated("%zu bytes wait for a slow reader", stream->queue.len);
+        }
+        bool busy = stream->last_case != NULL && stream->last_case->lines == 0;
+        if (stream->is_link && stream->spoilt && !stream->closing && !busy && !stream->connecting) {
+            sim_violated("the spoilt link %" PRIu64 " is kept", stream->id);
+        }
+    }
+}
+
+void oracle_drained(void)
+{
+    list_each (stream, after, &sim.streams, struct stream, in_streams) {
+        bool busy = stream->is_link || stream->ops == NULL || stream->closing || stream->shut_asked;
+        for (size_t i = 0; i < sim.case_count && !busy; i++) {
+            const struct sim_case *about = sim.cases[i];
+            busy = about->client == stream && about->begun_generation != 0 && about->lines == 0;
+        }
+        if (!busy) {
+            sim_violated("the drain leaves the idle client %" PRIu64 " open", stream->id);
+        }
+    }
+}
+
+static void check_processors(void)
+{
+    struct processor *processor = NULL;
+    while ((processor = upstream_next(sim.upstream, processor)) != NULL) {
+        struct processor_state state;
+        processor_state(processor, &state);
+        int index = state.name[1] - '0';
+        if (state.queued > limit_of(index, LIMIT_QUEUE) || state.in_flight > limit_of(index, LIMIT_CONCURRENCY)) {
+            sim_violated("%s has %u in its queue and %u in flight", state.name, state.queued, state.in_flight);
+        }
+    }
+}
+
+void oracle_turn(void)
+{
+    struct gate_state state;
+    check_fates();
+    check_streams();
+    check_processors();
+    gate_state(sim.gate, &state);
+    if (state.clients > sim.clients_max) {
+        sim_violated("%u clients, more than there may be", state.clients);
+    }
+    /* What waits behind a running exchange, and what serves sent ones, may exceed the bound; each has a bound of its own. */
+    size_t more = state.clients * (size_t)(160 * 1024) + state.exchanges_sent * (size_t)(1024 * 1024);
+    if (loop_blocks(sim.loop)->used_bytes > sim.buffers_max + more) {
+        sim_violated("%zu bytes are buffered", loop_blocks(sim.loop)->used_bytes);
+    }
+}

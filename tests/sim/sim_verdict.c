@@ -1,0 +1,202 @@
+/*
+ * The end of a run: each request is looked at from all sides. What the client
+ * read, what the log says, what the links took and what the processors did must
+ * be one story, and nothing may be left over.
+ */
+#include "sim.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "weir/policy/profile.h"
+
+/* Access lines of requests whose path was never known. */
+static struct sim_case *unnamed;
+static size_t unnamed_count, unnamed_size;
+
+void verdict_begin(void)
+{
+    unnamed_count = 0;
+}
+
+void verdict_keep(const struct sim_case *line)
+{
+    if (unnamed_count == unnamed_size) {
+        unnamed_size = unnamed_size * 2 + 16;
+        unnamed = realloc(unnamed, unnamed_size * sizeof *unnamed);
+        CHECK(unnamed != NULL);
+    }
+    unnamed[unnamed_count++] = *line;
+}
+
+/* The line of an answer whose request has none of its own. */
+static void find_line(struct sim_case *about)
+{
+    for (size_t i = 0; i < unnamed_count; i++) {
+        struct sim_case *line = &unnamed[i];
+        if (line->lines == 1 && strcmp(line->request_id, about->seen.request_id) == 0) {
+            line->lines = 2; /* taken */
+            about->lines = 1;
+            about->phase = line->phase;
+            about->reason = line->reason;
+            about->outcome = line->outcome;
+            about->status = line->status;
+            (void)bytes_to_text(bytes_from_text(line->ended_by), about->ended_by, sizeof about->ended_by);
+            (void)bytes_to_text(bytes_from_text(line->request_id), about->request_id, sizeof about->request_id);
+            return;
+        }
+    }
+    sim_violated("n%" PRIu64 " has an answer and no access line", about->nonce);
+}
+
+/* ---- what was said of the money ---- */
+
+/* Of the processor's status: the log has 499 where the client was gone before it came. */
+static bool is_definite(const struct sim_case *about)
+{
+    unsigned status = about->reason == REASON_CLIENT_GONE ? about->answer_status : about->status;
+    return about->safe || profile_is_definite(profile_at(0), (uint16_t)status);
+}
+
+static void check_outcome(const struct sim_case *about)
+{
+    bool relayed = about->reason == REASON_OK || (about->reason == REASON_CLIENT_GONE && about->phase == 'A');
+    bool same_status = about->answer_status == about->status || about->reason == REASON_CLIENT_GONE;
+    if (about->outcome == OUTCOME_ANSWERED && !about->poisoned) {
+        if (!relayed || !is_definite(about)) {
+            sim_violated("n%" PRIu64 " is logged answered: %s, status %u", about->nonce, reason_name(about->reason),
+                         about->status);
+        }
+        if (!about->answer_whole || !same_status) {
+            sim_violated("n%" PRIu64 " is logged answered with %u, its processor gave %u and weir had %s of it",
+                         about->nonce, about->status, about->answer_status, about->answer_whole ? "all" : "a part");
+        }
+    }
+    bool answered = about->reason == REASON_OK || (relayed && about->answer_whole && about->arrived);
+    if (answered && about->outcome == OUTCOME_UNKNOWN && is_definite(about) && !about->poisoned) {
+        sim_violated("n%" PRIu64 " has a definite answer and is logged unknown", about->nonce);
+    }
+}
+
+/* An answer that must not be relayed, or one that must be. */
+static void check_kind(const struct sim_case *about)
+{
+    enum reason wanted = sim_kind_reason(about->kind);
+    bool streamed = about->takes > 0;
+    bool refused_for_form = about->reason == REASON_BAD_REQUEST || about->reason == REASON_METHOD_NOT_ALLOWED ||
+                            about->reason == REASON_NOT_IMPLEMENTED || about->reason == REASON_VERSION_UNSUPPORTED ||
+                            about->reason == REASON_URI_TOO_LONG || about->reason == REASON_HEADER_TOO_LARGE ||
+                            about->reason == REASON_EXPECTATION_FAILED || about->reason == REASON_BODY_TOO_LARGE ||
+                            about->reason == REASON_NO_ROUTE;
+    if (wanted == REASON_OK && refused_for_form) {
+        sim_violated("n%" PRIu64 " is fine and was refused: %s", about->nonce, reason_name(about->reason));
+    }
+    if (about->kind != KIND_CUT && wanted != REASON_OK && refused_for_form && about->reason != wanted) {
+        sim_violated("n%" PRIu64 " was refused as %s, and is %s", about->nonce, reason_name(about->reason),
+                     reason_name(wanted));
+    }
+    if (wanted != REASON_OK && about->reason == REASON_OK && !streamed) {
+        sim_violated("n%" PRIu64 " must be refused (%s) and was answered", about->nonce, reason_name(wanted));
+    }
+}
+
+/* ---- what the client read ---- */
+
+static void check_own(const struct sim_case *about)
+{
+    const struct sim_seen *seen = &about->seen;
+    if (seen->reason != about->reason || seen->status != about->status || seen->outcome != about->outcome) {
+        sim_violated("n%" PRIu64 " was told %s %u %s, the log says %s %u %s", about->nonce, reason_name(seen->reason),
+                     seen->status, outcome_name(seen->outcome), reason_name(about->reason), about->status,
+                     outcome_name(about->outcome));
+    }
+    if (seen->status != reason_status(seen->reason)) {
+        sim_violated("n%" PRIu64 " was told %s with status %u", about->nonce, reason_name(seen->reason), seen->status);
+    }
+    if (about->keyed && seen->retry == RETRY_SAFE && about->phase != 'H') {
+        sim_violated("n%" PRIu64 " has a key and was told that a retry is safe", about->nonce);
+    }
+    if (seen->outcome != OUTCOME_NOT_SENT && !about->safe && seen->retry == RETRY_SAFE) {
+        sim_violated("n%" PRIu64 " may have been executed and was told that a retry is safe", about->nonce);
+    }
+    if (seen->outcome != OUTCOME_NOT_SENT && !about->safe && seen->retry == RETRY_SAME_KEY && !about->keyed) {
+        sim_violated("n%" PRIu64 " has no key and was told to use it again", about->nonce);
+    }
+}
+
+static void check_relayed(const struct sim_case *about)
+{
+    const struct sim_seen *seen = &about->seen;
+    if (seen->status != about->status) {
+        sim_violated("n%" PRIu64 " got status %u, the log says %u", about->nonce, seen->status, about->status);
+    }
+    if (seen->whole && about->reason != REASON_OK) {
+        sim_violated("n%" PRIu64 " took a cut answer for a whole one: %s", about->nonce, reason_name(about->reason));
+    }
+    if (about->reason == REASON_OK && seen->outcome != about->outcome) {
+        sim_violated("n%" PRIu64 " was told %s, the log says %s", about->nonce, outcome_name(seen->outcome),
+                     outcome_name(about->outcome));
+    }
+}
+
+static void check_seen(const struct sim_case *about)
+{
+    if (strcmp(about->seen.request_id, about->request_id) != 0) {
+        sim_violated("n%" PRIu64 " got the answer to request %s, its own is %s", about->nonce, about->seen.request_id,
+                     about->request_id);
+    }
+    if (about->seen.own) {
+        check_own(about);
+    } else {
+        check_relayed(about);
+    }
+}
+
+/* A client that stays and reads has its answer, whole, unless weir had to cut it. */
+static void check_served(const struct sim_case *about)
+{
+    const struct table_row *row = row_find(about->phase, about->reason, about->ended_by);
+    bool promised = row->reply == REPLY_PROCESSORS || (row->reply == REPLY_OWN && !about->answer_begun);
+    bool hindered = sim.cut_at_us != 0 || about->client->broken != ERR_OK || about->poisoned || about->sent_at_us == 0;
+    if (about->lone && promised && !hindered && !about->seen.whole) {
+        sim_violated("n%" PRIu64 " waited for its answer (%s) and did not get all of it", about->nonce,
+                     reason_name(about->reason));
+    }
+}
+
+static void check_case(struct sim_case *about)
+{
+    if (about->seen.begun && about->lines == 0) {
+        find_line(about);
+    }
+    /* Else it may have a line without a path, and no answer that would tell which. */
+    bool told = about->client != NULL && about->client->broken == ERR_OK && !about->client->reset_in && sim.cut_at_us == 0;
+    if (about->lone && about->begun_generation != 0 && about->lines == 0 && told) {
+        sim_violated("n%" PRIu64 " reached weir and has no access line", about->nonce);
+    }
+    if (about->lines == 0) {
+        return;
+    }
+    check_outcome(about);
+    check_kind(about);
+    if (about->seen.begun) {
+        check_seen(about);
+    }
+    check_served(about);
+}
+
+void verdict_end(void)
+{
+    struct gate_state state;
+    gate_state(sim.gate, &state);
+    for (size_t i = 0; i < sim.case_count; i++) {
+        check_case(sim.cases[i]);
+    }
+    if (state.exchanges_total != sim.lines) {
+        sim_violated("%" PRIu64 " exchanges and %" PRIu64 " access lines", state.exchanges_total, sim.lines);
+    }
+    if (state.exchanges != 0 || state.exchanges_sent != 0 || state.clients != 0 || state.listener_count != 0) {
+        sim_violated("at rest there are %u exchanges, %u of them sent, %u clients and %d listeners", state.exchanges,
+                     state.exchanges_sent, state.clients, state.listener_count);
+    }
+}
