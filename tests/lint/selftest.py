@@ -65,6 +65,14 @@ class Checks(unittest.TestCase):
         self.refuses("headers.py", {"include/weir/base/a.h": bare}, "a_open has no comment")
         self.passes("headers.py", {"include/weir/base/a.h": bare.replace("int a_open", "/* Opens. */\nint a_open")})
 
+    def test_a_page_that_names_what_is_not_there_is_found(self):
+        code = {"src/gate/a.c": "/*\n * A.\n */\nvoid a_open(int x,\n            int y)\n{\n}\n", "src/gate/b.c": "\n"}
+        page = "docs/life-of-a-request.md"
+        self.passes("pages.py", {**code, page: "| `gate/a.c` `a_open()` |\n\n`a_open()` is not in `gate/b.c`.\n"})
+        self.refuses("pages.py", {**code, page: "`a_close()`\n"}, "a_close() is defined nowhere")
+        self.refuses("pages.py", {**code, page: "| `gate/b.c` `a_open()` |\n"}, "a_open() is not in src/gate/b.c")
+        self.refuses("pages.py", {**code, page: "see `gate/c.c`\n"}, "gate/c.c: there is no such file")
+
     def test_a_second_setter_of_a_state_is_found(self):
         one = "/*\n * A.\n */\nvoid f(struct link *l)\n{\n    l->state = state;\n}\n"
         self.passes("shape.py", {"src/a.c": one})
