@@ -282,6 +282,42 @@ static bool client_set_up(struct tls_client *client, const struct tls_client_opt
     return true;
 }
 
+/* Adds the digest of a file to what `digest` is of. A file that is gone meanwhile counts as empty. */
+static void digest_file(uint8_t digest[DIGEST_BYTES], const char *path)
+{
+    char chunk[4096];
+    FILE *file = path == NULL ? NULL : fopen(path, "re");
+    size_t len = 0;
+
+    do {
+        len = file == NULL ? 0 : fread(chunk, 1, sizeof(chunk), file);
+        digest_hmac_sha256(bytes_of((const char *)digest, DIGEST_BYTES), bytes_of(chunk, len), digest);
+    } while (len > 0);
+    if (file != NULL) {
+        (void)fclose(file); /* nothing was written */
+    }
+    OPENSSL_cleanse(chunk, sizeof(chunk));
+}
+
+static void identity_make(struct tls_client *client, const struct tls_client_options *options)
+{
+    uint8_t digest[DIGEST_BYTES] = {0};
+
+    if (client->uses_system_store) {
+        struct timespec changed = bundle_changed();
+        digest_hmac_sha256(bytes_of((const char *)&changed, sizeof(changed)), BYTES_NONE, digest);
+    }
+    digest_file(digest, options->ca_path);
+    digest_file(digest, options->cert_path);
+    digest_file(digest, options->key_path);
+    digest_hex(digest, sizeof(digest), client->identity);
+}
+
+const char *tls_client_identity(const struct tls_client *client)
+{
+    return client->identity;
+}
+
 struct tls_client *tls_client_open(const struct tls_client_options *options, char *why, size_t size)
 {
     struct tls_client *client = calloc(1, sizeof(*client));
@@ -295,6 +331,7 @@ struct tls_client *tls_client_open(const struct tls_client_options *options, cha
         tls_client_release(client);
         return NULL;
     }
+    identity_make(client, options);
     return client;
 }
 

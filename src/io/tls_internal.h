@@ -10,6 +10,7 @@
 #include <openssl/x509.h>
 
 #include "weir/base/bytes.h"
+#include "weir/base/digest.h"
 #include "weir/base/table.h"
 #include "weir/io/tls.h"
 
@@ -73,6 +74,7 @@ struct tls_client {
     SSL_SESSION *sessions[TLS_SESSIONS_MAX]; /* owned; the oldest first */
     int session_count;
     bool uses_system_store;
+    char identity[2 * DIGEST_BYTES + 1];
 };
 
 /* A session to offer, owned by the caller, or NULL. */

@@ -254,12 +254,11 @@ static void addresses_follow_name(struct processor *processor)
 /* ---- settings ---- */
 
 /* All that decides whom a link talks to; links made under another identity are not reused. */
-static char *identity_of(const struct conf_processor *conf)
+static char *identity_of(const struct conf_processor *conf, const struct tls_client *tls)
 {
     char *text = NULL;
-    if (asprintf(&text, "%d|%d|%s|%s|%s|%s", conf->tls, conf->tls_verify, conf->tls_server_name != NULL ? conf->tls_server_name : "",
-                 conf->tls_ca != NULL ? conf->tls_ca : "", conf->tls_cert != NULL ? conf->tls_cert : "",
-                 conf->tls_key != NULL ? conf->tls_key : "") < 0) {
+    if (asprintf(&text, "%d|%d|%s|%s", conf->tls, conf->tls_verify, conf->tls_server_name != NULL ? conf->tls_server_name : "",
+                 tls != NULL ? tls_client_identity(tls) : "") < 0) {
         return NULL;
     }
     return text;
@@ -291,7 +290,7 @@ static bool settings_read(struct processor_settings *settings, const struct conf
 {
     *settings = (struct processor_settings){
         .tls = tls != NULL ? tls_client_hold(tls) : NULL,
-        .identity = identity_of(conf),
+        .identity = identity_of(conf, tls),
         .host = strdup(conf->host),
         .server_name = conf->tls_server_name != NULL ? strdup(conf->tls_server_name) : NULL,
         .port = conf->port,

@@ -1,7 +1,9 @@
 """TLS towards clients and towards processors."""
 
+import pathlib
 import socket
 import ssl
+import tempfile
 import threading
 
 from harness import Failure, Skip, case, certs, check, check_equal, wait_until
@@ -374,6 +376,23 @@ def test_sessions_towards_a_processor_are_resumed():
             check_equal(weir.ask("GET", "/x").status, 200)
         links = processor.wait_links(3)
         check_equal([link.socket.session_reused for link in links], [False, True, True])
+
+
+def test_files_renewed_at_their_paths_end_the_idle_links():
+    """A CA that is no longer trusted must not live on in a pooled link; the same file again keeps the links."""
+    with tempfile.TemporaryDirectory(prefix="weir-test-") as folder:
+        path = pathlib.Path(folder) / "ca.pem"
+        path.write_text(certs.ca().cert.read_text())
+        context = certs.server_context(certs.server("processor.test"))
+        with Processor(tls=context) as processor, Weir(to_processor(processor, ca=str(path))) as weir:
+            check_equal(weir.ask("POST", "/x", [], b"x=1").status, 200)
+            weir.reload()
+            check_equal(weir.ask("POST", "/x", [], b"x=1").status, 200)
+            check_equal(len(processor.links), 1, "links after the same file")
+            path.write_text(certs.other_ca().cert.read_text())
+            weir.reload()
+            check_equal(weir.ask("POST", "/x", [], b"x=1").weir_reason, "processor_tls_failed")
+            check_equal(len(processor.requests()), 2)
 
 
 def test_a_payment_through_tls_on_both_sides():

@@ -70,6 +70,8 @@ struct tls_client_options {
 WEIR_MUSTCHECK struct tls_client *tls_client_open(const struct tls_client_options *options, char *why, size_t size);
 struct tls_client *tls_client_hold(struct tls_client *tls);
 void tls_client_release(struct tls_client *tls);
+/* The digest, in hex, of what its files said when it was opened: renewed at the same path they make another identity. */
+const char *tls_client_identity(const struct tls_client *tls);
 
 /* Looks at files for `weir check`: the pair matches, is readable, its dates. ERR_FILE with `why`. */
 WEIR_MUSTCHECK enum err tls_certificate_inspect(const struct tls_certificate *certificate,

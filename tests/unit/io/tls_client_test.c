@@ -279,6 +279,37 @@ static void test_at_most_eight_sessions_are_kept(void **state)
     tls_tickets_close(tickets);
 }
 
+static void file_copy(const char *from, const char *to)
+{
+    char data[8192];
+    FILE *in = fopen(from, "re"), *out = fopen(to, "we");
+    size_t len = fread(data, 1, sizeof(data), in);
+
+    assert_int_equal(fwrite(data, 1, len, out), len);
+    assert_int_equal(fclose(in), 0);
+    assert_int_equal(fclose(out), 0);
+}
+
+static void test_the_identity_follows_what_files_say_not_their_paths(void **state)
+{
+    char path[512], before[128];
+    struct tls_client *client;
+
+    (void)state;
+    (void)snprintf(path, sizeof(path), "%s/renewed.pem", certs_folder);
+    file_copy(ca.cert_path, path);
+    client = client_of("pay.example", (struct tls_client_options){.ca_path = path});
+    (void)snprintf(before, sizeof(before), "%s", tls_client_identity(client));
+    tls_client_release(client);
+    client = client_of("pay.example", (struct tls_client_options){.ca_path = ca.cert_path});
+    assert_string_equal(tls_client_identity(client), before);
+    tls_client_release(client);
+    file_copy(pay_ec.cert_path, path);
+    client = client_of("pay.example", (struct tls_client_options){.ca_path = path});
+    assert_string_not_equal(tls_client_identity(client), before);
+    tls_client_release(client);
+}
+
 static char why_not[] = "a client could not be opened";
 
 static void *open_and_close_many(void *unused)
@@ -331,6 +362,7 @@ int main(void)
         cmocka_unit_test(test_a_connection_that_is_reset_leaves_its_session_good),
         cmocka_unit_test(test_at_most_eight_sessions_are_kept),
         cmocka_unit_test(test_the_system_s_store_may_be_taken_and_left_by_two_threads),
+        cmocka_unit_test(test_the_identity_follows_what_files_say_not_their_paths),
     };
 
     return cmocka_run_group_tests(tests, certs_setup, certs_teardown);
