@@ -345,6 +345,12 @@ struct tls_client *tls_client_hold(struct tls_client *tls)
     return tls;
 }
 
+const char *tls_client_identity(const struct tls_client *tls)
+{
+    CHECK(tls == NULL);
+    return "";
+}
+
 void tls_client_release(struct tls_client *tls)
 {
     CHECK(tls == NULL);
