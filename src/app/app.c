@@ -260,6 +260,7 @@ static void take_down(struct app *app)
     httpd_close(app->monitor);
     if (app->loop != NULL) {
         timer_stop(&app->tickets_timer);
+        process_metrics_stop(app);
         drain_close(&app->drain);
         notify_close(&app->notify);
     }

@@ -103,6 +103,8 @@ WEIR_MUSTCHECK bool admin_open(struct app *app, const struct conf *conf, char *w
 
 /* process.c: the metrics of the process itself, and what is printed of the generation in use. */
 WEIR_MUSTCHECK bool process_metrics_open(struct app *app);
+/* Before the loop closes. */
+void process_metrics_stop(struct app *app);
 void process_metrics_close(struct app *app);
 /* Appends the series whose labels change with the generation (a series of stats would stay for ever). */
 WEIR_MUSTCHECK enum err process_metrics_print_generation(const struct app *app, struct buf *out);

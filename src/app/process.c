@@ -21,7 +21,7 @@
 #include "weir/base/clock.h"
 
 static const struct stats_family BUILD_INFO = {
-    "weir_build_info", "What is running.", STATS_GAUGE, {"version", "openssl", "libuv"}, false, NULL};
+    "weir_build_info", "What is running.", STATS_GAUGE, {"version", "commit", "openssl", "libuv"}, false, NULL};
 
 /* One row a metric without labels: enum, name, kind, in microseconds that print as seconds, help. */
 #define PROCESS_TABLE(ROW)                                                                                     \
@@ -63,7 +63,17 @@ static const struct stats_family LINES_DROPPED = {
     "weir_log_lines_dropped_total", "Log lines dropped because the ring was full or the sink refused them.",
     STATS_COUNTER, {"stream"}, false, NULL};
 
+/* A timer may be late by its wheel's slot and a millisecond; what is beyond that, the loop was busy or not run. */
+#define LAG_EVERY_US (100 * CLOCK_US_PER_MS)
+static const uint64_t LAG_BOUNDS_US[] = {10000, 25000, 50000, 100000, 250000, 500000, 1000000, 2500000, 0};
+static const struct stats_family LOOP_LAG = {
+    "weir_loop_lag_seconds", "How late a timer of 100 ms fires: what everything else in the loop waits too; up to 0.01 is the timer's grain.",
+    STATS_HISTOGRAM, {NULL}, true, LAG_BOUNDS_US};
+
 struct process_metrics {
+    struct stats *stats;   /* borrowed */
+    struct timer lag_timer;
+    stats_id lag;
     stats_id ids[METRIC_COUNT];
     stats_id dropped[LOG_STREAM_COUNT];
 };
@@ -152,6 +162,14 @@ static void on_collect(void *owner, struct stats *stats)
     stats_set(stats, metrics->ids[METRIC_STARTED], app->started_us);
 }
 
+static void on_lag_timer(struct timer *timer)
+{
+    struct process_metrics *metrics = container_of(timer, struct process_metrics, lag_timer);
+    uint64_t now_us = clock_now_us();
+    stats_observe(metrics->stats, metrics->lag, now_us > timer->due_us ? now_us - timer->due_us : 0);
+    timer_set(timer, now_us + LAG_EVERY_US);
+}
+
 bool process_metrics_open(struct app *app)
 {
     struct process_metrics *metrics = calloc(1, sizeof(*metrics));
@@ -164,10 +182,21 @@ bool process_metrics_open(struct app *app)
     metrics->dropped[LOG_ACCESS] = stats_series(app->stats, &LINES_DROPPED, "access");
     metrics->dropped[LOG_EVENTS] = stats_series(app->stats, &LINES_DROPPED, "events");
     stats_set(app->stats,
-              stats_series(app->stats, &BUILD_INFO, WEIR_VERSION, tls_library_running(), version_libuv()), 1);
+              stats_series(app->stats, &BUILD_INFO, WEIR_VERSION, version_commit(), tls_library_running(), version_libuv()), 1);
+    metrics->stats = app->stats;
+    metrics->lag = stats_series(app->stats, &LOOP_LAG);
+    timer_init(&metrics->lag_timer, app->loop, on_lag_timer);
+    timer_set_after(&metrics->lag_timer, LAG_EVERY_US);
     app->process = metrics;
     stats_on_collect(app->stats, on_collect, app);
     return true;
+}
+
+void process_metrics_stop(struct app *app)
+{
+    if (app->process != NULL) {
+        timer_stop(&app->process->lag_timer);
+    }
 }
 
 void process_metrics_close(struct app *app)

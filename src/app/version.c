@@ -45,6 +45,11 @@ const char *version_libuv(void)
     return DOTTED(UV_VERSION_MAJOR, UV_VERSION_MINOR, UV_VERSION_PATCH);
 }
 
+const char *version_commit(void)
+{
+    return WEIR_COMMIT;
+}
+
 struct part {
     const char *name;
     const char *version;

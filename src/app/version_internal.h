@@ -7,6 +7,8 @@
 
 /* "1.44.2", as built. */
 const char *version_libuv(void);
+/* What git said when the build was configured: "v0.1.0-3-gabc1234"; "unknown" without git. */
+const char *version_commit(void);
 /* Prints the table, or one JSON object. */
 void version_print(FILE *out, bool json);
 

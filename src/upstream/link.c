@@ -155,6 +155,25 @@ static void go_idle(struct link *link, uint64_t now_us)
     processor_wake(processor_of(link));
 }
 
+/* Among the errors of a connect, these are of the handshake. */
+static bool is_of_handshake(enum err err)
+{
+    return err == ERR_TLS || err == ERR_TLS_CERTIFICATE || err == ERR_TLS_CLIENT_CERT || err == ERR_TLS_NOT_TLS ||
+           err == ERR_EOF;
+}
+
+static void count_handshake(struct link *link, enum err err)
+{
+    const struct processor *processor = processor_of(link);
+    struct stats *stats = upstream_of(link)->options.stats;
+    struct stream_tls tls;
+    if (err == ERR_OK && stream_tls_info(link->stream, &tls)) {
+        stats_add(stats, processor->stat_handshakes[tls.resumed ? 1 : 0], 1);
+    } else if (is_of_handshake(err)) {
+        stats_add(stats, processor->stat_handshakes_failed, 1);
+    }
+}
+
 static void on_open(void *owner, enum err err)
 {
     struct link *link = owner;
@@ -162,6 +181,7 @@ static void on_open(void *owner, enum err err)
     struct stats *stats = upstream_of(link)->options.stats;
     struct call *call = link->call;
     uint64_t now_us = loop_now_us(upstream_of(link)->options.loop);
+    count_handshake(link, err);
     if (err != ERR_OK) {
         const char *words = stream_why(link->stream);
         link->endpoint->resting_until_us = now_us + ENDPOINT_REST_US;

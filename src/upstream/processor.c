@@ -22,6 +22,12 @@ static const struct stats_family family_connects = {
     .kind = STATS_COUNTER,
     .labels = {"processor", "result"},
 };
+static const struct stats_family family_handshakes = {
+    .name = "weir_processor_tls_handshakes_total",
+    .help = "TLS handshakes with a processor by result; one that the connect timeout ended is not among them.",
+    .kind = STATS_COUNTER,
+    .labels = {"processor", "result", "resumed"},
+};
 static const struct stats_family family_reused = {
     .name = "weir_processor_reused_total",
     .help = "Calls that went out on a connection that had carried one before.",
@@ -72,6 +78,9 @@ static void find_series(struct processor *processor)
     }
     processor->stat_connects_ok = stats_series(stats, &family_connects, name, "ok");
     processor->stat_connects_failed = stats_series(stats, &family_connects, name, "failed");
+    processor->stat_handshakes[0] = stats_series(stats, &family_handshakes, name, "ok", "false");
+    processor->stat_handshakes[1] = stats_series(stats, &family_handshakes, name, "ok", "true");
+    processor->stat_handshakes_failed = stats_series(stats, &family_handshakes, name, "failed", "false");
     processor->stat_reused = stats_series(stats, &family_reused, name);
     processor->stat_desync = stats_series(stats, &family_desync, name);
     processor->stat_queued = stats_series(stats, &family_queued, name);

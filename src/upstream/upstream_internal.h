@@ -80,6 +80,8 @@ struct processor {
     uint32_t turn;               /* of round robin */
     struct deferred dispatch;    /* gives freed places to queued calls, at the end of the turn */
     struct deferred burial;      /* ends a processor without holders and links */
+    stats_id stat_handshakes[2]; /* the second: resumed ones */
+    stats_id stat_handshakes_failed;
     stats_id stat_connects_ok, stat_connects_failed, stat_reused, stat_desync, stat_links[LINK_STATE_COUNT], stat_queued;
 };
 

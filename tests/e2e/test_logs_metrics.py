@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 
 from harness import Skip, case, certs, check, check_equal, wait_until
 from harness.http import request
@@ -258,6 +259,24 @@ def test_livez_and_readyz_and_nothing_else():
         for method in ("POST", "PUT", "DELETE"):
             with case(method):
                 check_equal(weir.ask_monitor("/livez", method).status, 405)
+
+
+def test_a_loop_that_does_not_run_is_seen_as_lag():
+    """Stopped for a second: its timer fires that much late, and says so."""
+    with Processor() as processor, Weir(processor) as weir:
+        wait_until(lambda: weir.metric("weir_loop_lag_seconds_count") >= 2, what="two observations")
+        before = weir.metric("weir_loop_lag_seconds_sum")
+        weir.signal(signal.SIGSTOP)
+        time.sleep(1.2)
+        weir.signal(signal.SIGCONT)
+        wait_until(lambda: weir.metric("weir_loop_lag_seconds_sum") >= before + 1, what="a second of lag")
+
+
+def test_what_is_running_is_told():
+    with Processor() as processor, Weir(processor) as weir:
+        labels = dict(next(iter(weir.metrics()["weir_build_info"])))
+        check_equal(sorted(labels), ["commit", "libuv", "openssl", "version"])
+        check(all(labels.values()), f"{labels}")
 
 
 def test_readyz_does_not_follow_the_processors():

@@ -324,6 +324,7 @@ def test_a_processor_is_verified_by_chain_and_name():
                 if status == 502:
                     check_equal((answer.weir_reason, answer.outcome), ("processor_tls_failed", "not_sent"))
                     check_equal(processor.requests(), [])
+                    check(weir.metric("weir_processor_tls_handshakes_total", processor="acme", result="failed") >= 1, "counted")
 
 
 def test_a_processor_that_does_not_speak_tls():
@@ -376,6 +377,12 @@ def test_sessions_towards_a_processor_are_resumed():
             check_equal(weir.ask("GET", "/x").status, 200)
         links = processor.wait_links(3)
         check_equal([link.socket.session_reused for link in links], [False, True, True])
+
+        def handshakes(**labels):
+            return weir.metric("weir_processor_tls_handshakes_total", processor="acme", **labels)
+
+        check_equal((handshakes(result="ok", resumed="false"), handshakes(result="ok", resumed="true"),
+                     handshakes(result="failed")), (1, 2, 0))
 
 
 def test_files_renewed_at_their_paths_end_the_idle_links():
