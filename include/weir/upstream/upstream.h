@@ -80,7 +80,7 @@ enum call_refusal {
     CALL_CONNECT_FAILED,
     CALL_CONNECT_TIMEOUT,
     CALL_TLS_FAILED,
-    CALL_DOWN,           /* no endpoint is usable */
+    CALL_DOWN,           /* no endpoint is usable; said by health checks alone, since a resting endpoint is tried for want of another */
 };
 
 /* Why an answer will not come, or not whole. Something was sent. */
