@@ -70,11 +70,13 @@ void client_close(struct client *client, bool reset)
     stream_close(client->face.stream, reset);
 }
 
-static void on_burial(struct deferred *deferred)
+/* Comes in the loop's closing phase, when nothing of this turn runs any more: the client may go at once. */
+static void on_closed(void *owner)
 {
-    struct client *client = container_of(deferred, struct client, later);
+    struct client *client = owner;
     struct gate *gate = client_gate(client);
     struct listener *listener = client->face.listener;
+    loop_undefer(&client->later);
     list_remove(&client->in_clients);
     gate->clients_count--;
     gate->clients_tls_count -= client->tls ? 1 : 0;
@@ -84,14 +86,6 @@ static void on_burial(struct deferred *deferred)
     }
     pool_put(&gate->client_pool, client);
     gate_check_quiet(gate);
-}
-
-static void on_closed(void *owner)
-{
-    struct client *client = owner;
-    loop_undefer(&client->later);
-    deferred_init(&client->later, on_burial);
-    loop_defer(client_gate(client)->options.loop, &client->later);
 }
 
 void client_lose(struct client *client, bool reset, const char *why)

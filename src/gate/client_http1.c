@@ -47,6 +47,7 @@ static void feed_head(struct client *client, struct exchange *x)
 {
     const struct http_head *head = http_message_head(x->message);
     client->close_after = !head->keep_alive;
+    client->last_word = client->close_after && head->framing == HTTP_FRAMING_NONE;
     if (head->framing == HTTP_FRAMING_NONE) {
         struct bytes nothing = BYTES_NONE;
         struct bytes body;
@@ -146,8 +147,22 @@ void client_on_later(struct deferred *deferred)
     feed_pending(container_of(deferred, struct client, later));
 }
 
+/*
+ * The answer is out and nothing of the client's is unread or on its way: closing at once sends the same FIN that
+ * lingering would, and saves reading the client's. TLS has a last word of its own.
+ */
+static bool may_close_at_once(const struct client *client)
+{
+    return client->last_word && client->close_after && !client->tls && client_pending_bytes(client) == 0 &&
+           stream_queued_bytes(client->face.stream) == 0 && stream_is_silent(client->face.stream);
+}
+
 static void go_idle(struct client *client)
 {
+    if (may_close_at_once(client)) {
+        client_close(client, false);
+        return;
+    }
     if (client->close_after || client_gate(client)->closing || client->face.listener->closing) {
         client_linger(client);
         return;

@@ -28,13 +28,14 @@ struct client {
     struct client_stream face;
     struct list in_clients;
     struct timer timer;       /* handshake, idle, write or linger timeout, by state */
-    struct deferred later;    /* goes on with pipelined bytes, or buries */
+    struct deferred later;    /* goes on with pipelined bytes */
     struct client_more *more; /* owned; NULL until it is needed */
     uint64_t since_us;        /* when the state was entered */
     uint32_t lingered_bytes;
     uint8_t state;            /* enum client_state; only client_enter() writes it */
     bool tls;
     bool close_after;         /* the answer being sent is the last */
+    bool last_word;           /* the request had no body and asked for a close: nothing more comes from a client in order */
     bool peer_ended;          /* the peer ended its side in order */
     bool paused;
     bool deaf;                /* no room for pipelined bytes: what else comes is thrown away */
