@@ -55,7 +55,6 @@ struct loop {
     int signal_count;
     uint64_t started_us;
     uint64_t now_us;            /* of this event; 0: not read yet */
-    struct addr local;          /* what stream_local last looked up */
     struct tls_io *tls;         /* owned; made by the first TLS stream */
     char read[LOOP_READ_BYTES]; /* what the streams of this loop read into */
 };

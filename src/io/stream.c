@@ -668,19 +668,6 @@ const struct addr *stream_peer(const struct stream *stream)
     return &stream->peer;
 }
 
-const struct addr *stream_local(const struct stream *stream)
-{
-    struct addr *local = &stream_loop(stream)->local;
-    int len = sizeof(*local);
-
-    local->u.any.sa_family = AF_UNSPEC;
-    if (uv_tcp_getsockname(&stream->tcp, &local->u.any, &len) != 0 ||
-        (local->u.any.sa_family != AF_INET && local->u.any.sa_family != AF_INET6)) {
-        local->u.any.sa_family = AF_UNSPEC;
-    }
-    return local;
-}
-
 const char *stream_why(const struct stream *stream)
 {
     if (stream->tls != NULL && tls_stream_why(stream->tls)[0] != '\0') {

@@ -124,8 +124,6 @@ void stream_close(struct stream *stream, bool reset);
 
 /* The peer; family AF_UNSPEC for a unix socket. */
 const struct addr *stream_peer(const struct stream *stream);
-/* The local end, as stream_peer has it; asked of the kernel, valid until the next call for any stream of the loop. */
-const struct addr *stream_local(const struct stream *stream);
 /* More words about the last error ("certificate verify failed: certificate has expired"); "" when there are none. */
 const char *stream_why(const struct stream *stream);
 
