@@ -404,7 +404,7 @@ struct sim_case {
     unsigned status;
     char request_id[40];
     uint64_t line_at_us;
-    int line_generation;
+    unsigned line_generation;         /* of its route; 0: it had none */
 
     /* the client */
     struct stream *client;

@@ -34,7 +34,7 @@ enum limit { LIMIT_CONNECTIONS, LIMIT_QUEUE, LIMIT_CONCURRENCY };
 static unsigned limit_of(int processor, enum limit limit)
 {
     unsigned most = 0;
-    for (unsigned i = 1; i <= sim.plan_number + 1 && i < SIM_PLANS_MAX; i++) {
+    for (unsigned i = 1; i <= sim.plan_number; i++) {
         const struct sim_processor_plan *plan = &sim.plans[i].processors[processor];
         unsigned value = limit == LIMIT_CONNECTIONS ? plan->connections
                          : limit == LIMIT_QUEUE     ? plan->queue
@@ -150,10 +150,26 @@ void oracle_write(struct stream *link, const struct bytes *parts, int count, boo
     sim_note("sent", link->id, nonce, link->heads);
 }
 
+/* The newest generation that has a processor says where it is; one that was refused says nothing. */
+static void check_place(const struct stream *link, int processor)
+{
+    int place = ((const uint8_t *)&link->addr_peer.u.v4.sin_addr)[3] - 1;
+    for (unsigned i = sim.plan_number; i > 0; i--) {
+        const struct sim_processor_plan *plan = &sim.plans[i].processors[processor];
+        if (processor < sim.plans[i].processor_count) {
+            if (!plan->resolved && place >= plan->place_count) {
+                sim_violated("a link to place %d of p%d, which is not in generation %u", place, processor, i);
+            }
+            return;
+        }
+    }
+}
+
 void oracle_connect(struct stream *link)
 {
     unsigned open = 0;
     int processor = processor_of(&link->addr_peer);
+    check_place(link, processor);
     list_each (other, after, &sim.streams, struct stream, in_streams) {
         open += other->is_link && !other->closing && addr_equal(&other->addr_peer, &link->addr_peer) ? 1 : 0;
     }
@@ -264,7 +280,7 @@ static void read_line(struct sim_case *about, struct bytes line)
 }
 
 /* Requests end on the generation that they began with: the route's name says which, and its processor is that plan's. */
-static void check_generation(const struct sim_case *about, struct bytes line)
+static void check_generation(struct sim_case *about, struct bytes line)
 {
     struct bytes route = value_of(line, "weir.route");
     struct bytes processor = value_of(line, "weir.processor");
@@ -282,6 +298,7 @@ static void check_generation(const struct sim_case *about, struct bytes line)
     if (number < about->begun_generation || (!about->pipelined && number != about->begun_generation)) {
         sim_violated("n%" PRIu64 " began on generation %u and ran on %u", about->nonce, about->begun_generation, number);
     }
+    about->line_generation = number;
     int expected = sim.plans[number].routes[index].processor;
     if (processor.len != 2 || processor.at[1] - '0' != expected ||
         (about->link != NULL && about->link_processor != expected)) {

@@ -102,9 +102,26 @@ static void check_kind(const struct sim_case *about)
 
 /* ---- what the client read ---- */
 
+static enum retry retry_expected(const struct sim_case *about)
+{
+    const struct sim_plan *plan = &sim.plans[about->line_generation];
+    bool routed = about->line_generation != 0;
+    const struct reason_asker asker = {
+        .safe_method = routed && about->safe,
+        .keyed = routed && about->keyed,
+        .finds_truth = routed && plan->processors[plan->routes[about->route].processor].stripe,
+        .sent = about->takes > 0,
+    };
+    return reason_retry(about->reason, &asker);
+}
+
 static void check_own(const struct sim_case *about)
 {
     const struct sim_seen *seen = &about->seen;
+    if (seen->retry != retry_expected(about)) {
+        sim_violated("n%" PRIu64 " was told %s with Weir-Retry: %s", about->nonce, reason_name(seen->reason),
+                     retry_name(seen->retry));
+    }
     if (seen->reason != about->reason || seen->status != about->status || seen->outcome != about->outcome) {
         sim_violated("n%" PRIu64 " was told %s %u %s, the log says %s %u %s", about->nonce, reason_name(seen->reason),
                      seen->status, outcome_name(seen->outcome), reason_name(about->reason), about->status,
@@ -158,6 +175,10 @@ static void check_served(const struct sim_case *about)
     const struct table_row *row = row_find(about->phase, about->reason, about->ended_by);
     bool promised = row->reply == REPLY_PROCESSORS || (row->reply == REPLY_OWN && !about->answer_begun);
     bool hindered = sim.cut_at_us != 0 || about->client->broken != ERR_OK || about->poisoned || about->sent_at_us == 0;
+    if (about->lone && about->reason == REASON_CLIENT_GONE && !hindered && !about->client->reset_in) {
+        sim_violated("n%" PRIu64 " is logged as left by its client, which waited%s", about->nonce,
+                     about->half_closed ? " behind a half-closed connection" : "");
+    }
     if (about->lone && promised && !hindered && !about->seen.whole) {
         sim_violated("n%" PRIu64 " waited for its answer (%s) and did not get all of it", about->nonce,
                      reason_name(about->reason));
