@@ -33,7 +33,7 @@ static uint64_t body_len(void)
     if (sim_chance(80)) {
         return sim_below(600);
     }
-    return sim_chance(80) ? sim_below(20000) : sim_chance(70) ? sim_below(70000) : sim_between(100000, 400000);
+    return sim_chance(75) ? sim_below(20000) : sim_chance(50) ? sim_below(70000) : sim_between(100000, 400000);
 }
 
 static bool has_body(const struct sim_case *about, uint16_t status)

@@ -246,7 +246,7 @@ static void mark_requests(struct sim_client *client, const size_t begins[], cons
 /* How this burst ends when it does not end well. */
 static void choose_leaving(struct sim_client *client)
 {
-    static const enum leaving ways[] = {LEAVING_FIN, LEAVING_CLOSE, LEAVING_RESET};
+    static const enum leaving ways[] = {LEAVING_FIN, LEAVING_FIN, LEAVING_CLOSE, LEAVING_RESET};
     client->leaving = LEAVING_NOT;
     client->leaves_behind = false;
     if (!sim_chance(sim.weather.leave)) {
