@@ -220,6 +220,9 @@ static void test_a_client_that_does_not_read_holds_the_processor_back_and_is_giv
 
 /* ---- closing ---- */
 
+/* A request that is refused before it is whole: its rest is still coming, so the connection lingers. */
+#define REFUSED "POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n"
+
 static void test_a_refusal_is_read_whole_by_a_client_that_is_still_sending(void **state)
 {
     char *body = filler(300 * 1024);
@@ -247,21 +250,42 @@ static void test_a_refusal_is_read_whole_by_a_client_that_is_still_sending(void 
 
 static void test_a_client_that_goes_on_sending_is_not_read_forever(void **state)
 {
-    char *more = filler(CLIENT_LINGER_BYTES_MAX / 2);
+    char *more = filler(48 * 1024 * 1024); /* more than all kernel buffers on the way */
     struct end near;
     struct line line;
 
     (void)state;
     open_default();
     near_open(&near);
-    near_ask(&near, "GET /nowhere HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "HTTP/1.1 404 ");
+    near_ask(&near, REFUSED, "HTTP/1.1 404 ");
     next_line(&line);
-    for (int i = 0; i < 3; i++) {
-        near_say(&near, more);
-    }
+    near_say(&near, more);
     UNTIL(world.loop, world_state().clients == 0);
+    assert_true(stream_queued_bytes(near.stream) > 0); /* closed for what was read, not once all was */
     near_close(&near, true);
     free(more);
+}
+
+/* Nothing more comes from a client that asked for the end and had no body to send: nothing is waited for. */
+static void test_a_client_that_asked_for_a_close_is_closed_with_its_answer(void **state)
+{
+    struct end near;
+    struct line line;
+
+    (void)state;
+    open_default();
+    near_open(&near);
+    near_say(&near, "GET /v1/payments/1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    UNTIL(world.loop, far_bytes() > 0);
+    struct client *client = only_client();
+    far_say(0, ANSWER);
+    UNTIL(world.loop, world_state().exchanges == 0);
+    assert_true(world_state().clients == 0 || client->state == CLIENT_CLOSED);
+    assert_int_equal(near_end(&near), ERR_EOF);
+    assert_true(near_has(&near, "\r\nConnection: close\r\n"));
+    assert_true(near_has(&near, "\r\n\r\nok"));
+    next_line(&line);
+    near_close(&near, false);
 }
 
 static void test_a_client_that_keeps_its_side_open_is_closed_after_a_while(void **state)
@@ -272,7 +296,7 @@ static void test_a_client_that_keeps_its_side_open_is_closed_after_a_while(void 
     (void)state;
     open_default();
     near_open(&near);
-    near_ask(&near, "GET /nowhere HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "HTTP/1.1 404 ");
+    near_ask(&near, REFUSED, "HTTP/1.1 404 ");
     next_line(&line);
     assert_int_equal(near_end(&near), ERR_EOF);
     assert_int_equal(world_state().clients, 1);
@@ -335,7 +359,7 @@ static void test_an_idle_connection_is_ended_in_order_and_without_a_line(void **
 
 /* ---- the PROXY header ---- */
 
-#define PROXY(trusted) ", proxy_protocol: required, trusted: ['" trusted "'], timeouts: {handshake: 300ms}"
+#define PROXY(trusted) ", proxy_protocol: required, trusted: ['" trusted "'], timeouts: {handshake: 1s}"
 
 static void test_a_proxy_header_in_pieces_names_the_client(void **state)
 {
@@ -379,8 +403,14 @@ static void test_a_proxy_header_of_a_stranger_is_not_even_read(void **state)
 
     (void)state;
     open_listener(PROXY("10.0.0.0/8"));
+    far.answer = ANSWER;
     near_connect(&near);
-    UNTIL(world.loop, near_refused(&near));
+    UNTIL(world.loop, near_refused(&near) || near.opens == 1);
+    if (!near_refused(&near)) {
+        (void)end_say(&near, "PROXY TCP4 192.0.2.7 192.0.2.1 5000 443\r\n" ASK); /* may break already */
+    }
+    UNTIL(world.loop, near_refused(&near) || near.in_bytes > 0);
+    assert_int_equal(near.in_bytes, 0);
     assert_int_equal(world_state().exchanges_total, 0);
     near_close(&near, false);
 }
@@ -425,6 +455,7 @@ int main(void)
         WORLD_TEST(test_a_client_that_does_not_read_holds_the_processor_back_and_is_given_up),
         WORLD_TEST(test_a_refusal_is_read_whole_by_a_client_that_is_still_sending),
         WORLD_TEST(test_a_client_that_goes_on_sending_is_not_read_forever),
+        WORLD_TEST(test_a_client_that_asked_for_a_close_is_closed_with_its_answer),
         WORLD_TEST(test_a_client_that_keeps_its_side_open_is_closed_after_a_while),
         WORLD_TEST(test_a_half_closed_client_gets_its_answer),
         WORLD_TEST(test_an_end_in_the_middle_of_a_request_is_leaving),

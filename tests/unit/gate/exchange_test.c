@@ -244,30 +244,52 @@ static void test_a_processor_that_refuses_connections_is_told_as_not_sent(void *
     far.acceptor = NULL;
 }
 
-static void test_a_full_queue_refuses_and_a_place_in_it_ends_with_the_deadline(void **state)
+static void test_a_full_queue_refuses_and_who_waits_in_it_is_served(void **state)
+{
+    struct end held, waiting, refused;
+    struct line line;
+
+    (void)state;
+    open_processor(", pool: {connections: 1, queue: 1}");
+    near_open(&held);
+    near_say(&held, ORDER);
+    UNTIL(world.loop, far_bytes() > 0);
+    near_open(&waiting);
+    near_say(&waiting, ORDER);
+    UNTIL(world.loop, world_state().exchanges == 2);
+    near_open(&refused);
+    near_ask(&refused, ORDER, REASON("queue_full"));
+    assert_true(near_has(&refused, RETRY("safe")));
+    next_line(&line);
+    assert_verdict(&line, "queue_full", "not_sent", "processor", "L");
+    far.answer = ANSWER;
+    far_say(0, ANSWER);
+    UNTIL(world.loop, near_has(&held, "\r\n\r\nok") && near_has(&waiting, "\r\n\r\nok"));
+    for (int i = 0; i < 2; i++) {
+        next_line(&line);
+        assert_verdict(&line, "ok", "answered", "-", "A");
+    }
+    assert_int_equal(far.accepted, 1);
+    near_close(&held, false);
+    near_close(&waiting, false);
+    near_close(&refused, false);
+}
+
+static void test_a_place_in_the_queue_ends_with_the_deadline(void **state)
 {
     struct end held, waiting;
     struct line line;
 
     (void)state;
-    world_open((struct world_wishes){.processor = ", timeouts: {connect: 10ms}, pool: {connections: 1, queue: 1}",
+    world_open((struct world_wishes){.processor = ", timeouts: {connect: 500ms}, pool: {connections: 1}",
                                      .routes = "{name: hasty, match: {path: /hasty}, to: acme, timeouts: {response: 10ms, total: "
-                                               "300ms}}, "});
+                                               "510ms}}, "});
     near_open(&held);
     near_say(&held, ORDER);
     UNTIL(world.loop, far_bytes() > 0);
     size_t sent_bytes = far_bytes();
     near_open(&waiting);
-    near_say(&waiting, "POST /hasty HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
-    UNTIL(world.loop, world_state().exchanges == 2);
-
-    struct end refused;
-    near_open(&refused);
-    near_ask(&refused, ORDER, REASON("queue_full"));
-    next_line(&line);
-    assert_verdict(&line, "queue_full", "not_sent", "processor", "L");
-
-    UNTIL(world.loop, near_has(&waiting, REASON("deadline_before_send")));
+    near_ask(&waiting, "POST /hasty HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", REASON("deadline_before_send"));
     next_line(&line);
     assert_verdict(&line, "deadline_before_send", "not_sent", "timeout", "L");
     assert_int_equal(far_bytes(), sent_bytes);
@@ -277,7 +299,6 @@ static void test_a_full_queue_refuses_and_a_place_in_it_ends_with_the_deadline(v
     assert_verdict(&line, "ok", "answered", "-", "A");
     near_close(&held, false);
     near_close(&waiting, false);
-    near_close(&refused, false);
 }
 
 /* ---- sent, unknown ---- */
@@ -363,7 +384,7 @@ static void test_an_answer_that_never_ends_is_cut_at_the_total(void **state)
     struct line line;
 
     (void)state;
-    open_processor(", timeouts: {connect: 50ms, response: 200ms, total: 300ms}");
+    open_processor(", timeouts: {connect: 500ms, response: 500ms, total: 1s}");
     far.answer = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf";
     near_open(&near);
     near_say(&near, ORDER);
@@ -563,7 +584,8 @@ int main(void)
         WORLD_TEST(test_a_body_that_finds_no_room_is_shed_unsent),
         WORLD_TEST(test_a_request_that_was_sent_is_not_refused_room_for_its_answer),
         WORLD_TEST(test_a_processor_that_refuses_connections_is_told_as_not_sent),
-        WORLD_TEST(test_a_full_queue_refuses_and_a_place_in_it_ends_with_the_deadline),
+        WORLD_TEST(test_a_full_queue_refuses_and_who_waits_in_it_is_served),
+        WORLD_TEST(test_a_place_in_the_queue_ends_with_the_deadline),
         WORLD_TEST(test_silence_is_unknown_and_the_link_is_never_used_again),
         WORLD_TEST(test_a_link_that_breaks_before_the_answer_is_unknown_and_is_not_tried_again),
         WORLD_TEST(test_half_an_answer_is_cut_so_that_nobody_takes_it_for_a_whole_one),

@@ -341,6 +341,7 @@ static void test_the_clients_address_is_the_last_hop_that_is_not_trusted(void **
     assert_string_equal(client_address("10.0.0.9", true, XFF "192.0.2.1\r\n" XFF "10.0.0.1\r\n"), "192.0.2.1");
     /* What stands before the first untrusted hop is that hop's word alone. */
     assert_string_equal(client_address("10.0.0.9", true, XFF "198.51.100.1, 192.0.2.1\r\n"), "192.0.2.1");
+    assert_string_equal(client_address("10.0.0.9", true, XFF "198.51.100.1\r\n" XFF "192.0.2.1\r\n"), "192.0.2.1");
     assert_string_equal(client_address("10.0.0.9", true, XFF "192.0.2.1, nonsense, 10.0.0.1\r\n"), "10.0.0.1");
     assert_string_equal(client_address("10.0.0.9", true, XFF "2001:db8::1\r\n"), "2001:db8::1");
     assert_string_equal(client_address("10.0.0.9", true, XFF "10.0.0.1, 10.0.0.2\r\n"), "10.0.0.1");

@@ -155,9 +155,16 @@ static void test_requests_are_counted_by_status_or_by_reason(void **state)
     assert_int_not_equal(generation_requests_series(generation, pay, 402, REASON_OK), ok);
     stats_add(stats, ok, 3);
     stats_add(stats, generation_requests_series(generation, pay, 504, REASON_RESPONSE_TIMEOUT), 1);
+    /* One status of several origins: the processor's own, and two reasons of weir. */
+    stats_add(stats, generation_requests_series(generation, pay, 502, REASON_OK), 4);
+    stats_add(stats, generation_requests_series(generation, pay, 502, REASON_CONNECT_FAILED), 5);
+    stats_add(stats, generation_requests_series(generation, pay, 502, REASON_RESPONSE_MALFORMED), 6);
     stats_add(stats, generation_requests_series(generation, &generation->unrouted, 404, REASON_NO_ROUTE), 2);
     assert_sample("weir_requests_total{route=\"pay\",processor=\"acme\",code=\"200\",reason=\"ok\"} 3\n");
     assert_sample("weir_requests_total{route=\"pay\",processor=\"acme\",code=\"504\",reason=\"response_timeout\"} 1\n");
+    assert_sample("code=\"502\",reason=\"ok\"} 4\n");
+    assert_sample("code=\"502\",reason=\"connect_failed\"} 5\n");
+    assert_sample("code=\"502\",reason=\"response_malformed\"} 6\n");
     assert_sample("weir_requests_total{route=\"\",processor=\"\",code=\"404\",reason=\"no_route\"} 2\n");
     generation_release(generation);
 }
