@@ -28,7 +28,7 @@ sys.path.insert(0, str(HERE))
 
 import harness  # noqa: E402
 
-DEADLINE_S = 60
+DEADLINE_S = 120
 
 # What a quick run asks (tests/run.sh --quick sets QUICK=1): the wire, the money, and that it comes and goes in order.
 QUICK = ("test_wire_requests.test_framing", "test_wire_requests.test_chunks", "test_wire_requests.test_bytes",
