@@ -25,6 +25,7 @@ metrics      | quick | tests/lint/promtool.py      | /usr/bin/python3 tests/lint
 e2e          | quick | tests/e2e/run.py            | e2e_run
 sdk          | quick | tests/sdk/package.json      | /usr/bin/python3 tests/e2e/run.py --build build-dev -k "test_sdk_${QUICK:+stripe.test_a_payment}"
 testssl      | full  | tests/e2e/test_testssl.py   | /usr/bin/python3 tests/e2e/run.py --build build-dev -k test_testssl
+sim-full     | full  | tests/sim/full.sh           | sh tests/sim/full.sh
 fuzz         | full  | tests/fuzz/CMakeLists.txt   | fuzz_run
 differential | full  | tests/fuzz/differential.py  | differential_run
 quickstart   | full  | deploy/quickstart.sh        | quickstart_run

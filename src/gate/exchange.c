@@ -132,11 +132,17 @@ static enum step end_here(struct exchange *x, enum reason reason, enum ended_by 
     return STEP_WAIT;
 }
 
+/* Want of room is weir's own doing; every other fault is the request's. */
+static enum ended_by ended_by_fault(const struct exchange *x)
+{
+    return x->fault == HTTP_FAULT_NO_ROOM ? ENDED_BY_WEIR : ENDED_BY_CLIENT;
+}
+
 /* A request that broke off, whichever phase reads it: it has not been answered, and what was read is thrown away. */
 static bool request_broke(struct exchange *x)
 {
     if (x->fault != HTTP_FAULT_NONE) {
-        exchange_end(x, reason_of_fault(x->fault), ENDED_BY_CLIENT, x->fault_text);
+        exchange_end(x, reason_of_fault(x->fault), ended_by_fault(x), x->fault_text);
         return true;
     }
     if (x->timed_out) {
@@ -250,7 +256,7 @@ static enum step step_link(struct exchange *x)
 {
     CHECK(!exchange_sent(x));
     if (x->fault != HTTP_FAULT_NONE) { /* a streamed body broke while the link was being made */
-        return end_here(x, reason_of_fault(x->fault), ENDED_BY_CLIENT, x->fault_text);
+        return end_here(x, reason_of_fault(x->fault), ended_by_fault(x), x->fault_text);
     }
     if (x->refused) {
         return end_here(x, reason_of_refusal(x->refusal), ENDED_BY_PROCESSOR, x->why);
@@ -331,7 +337,7 @@ static enum step step_send(struct exchange *x)
         return STEP_NEXT;
     }
     if (x->fault != HTTP_FAULT_NONE) {
-        return end_here(x, reason_of_fault(x->fault), ENDED_BY_CLIENT, x->fault_text);
+        return end_here(x, reason_of_fault(x->fault), ended_by_fault(x), x->fault_text);
     }
     if (x->timed_out) {
         return send_timed_out(x);
