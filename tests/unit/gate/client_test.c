@@ -344,6 +344,27 @@ static void test_an_end_in_the_middle_of_a_request_is_leaving(void **state)
     near_close(&near, false);
 }
 
+static void test_an_end_in_the_middle_of_a_request_sent_ahead_is_leaving_too(void **state)
+{
+    struct end near;
+    struct line line;
+
+    (void)state;
+    open_default();
+    near_open(&near);
+    near_say(&near, ORDER "GET /v1/pay");
+    stream_shut(near.stream);
+    UNTIL(world.loop, far_bytes() > 0 && only_client()->peer_ended);
+    far_say(0, ANSWER);
+    UNTIL(world.loop, near_has(&near, "\r\n\r\nok"));
+    next_line(&line);
+    assert_verdict(&line, "ok", "answered", "-", "A");
+    UNTIL(world.loop, world_state().exchanges == 0 && world_state().clients == 0);
+    next_line(&line);
+    assert_verdict(&line, "client_gone", "not_sent", "client", "H");
+    near_close(&near, false);
+}
+
 static void test_an_idle_connection_is_ended_in_order_and_without_a_line(void **state)
 {
     struct end near;
@@ -459,6 +480,7 @@ int main(void)
         WORLD_TEST(test_a_client_that_keeps_its_side_open_is_closed_after_a_while),
         WORLD_TEST(test_a_half_closed_client_gets_its_answer),
         WORLD_TEST(test_an_end_in_the_middle_of_a_request_is_leaving),
+        WORLD_TEST(test_an_end_in_the_middle_of_a_request_sent_ahead_is_leaving_too),
         WORLD_TEST(test_an_idle_connection_is_ended_in_order_and_without_a_line),
         WORLD_TEST(test_a_proxy_header_in_pieces_names_the_client),
         WORLD_TEST(test_a_connection_without_its_proxy_header_is_closed),

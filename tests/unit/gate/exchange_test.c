@@ -289,7 +289,7 @@ static void test_a_place_in_the_queue_ends_with_the_deadline(void **state)
     UNTIL(world.loop, far_bytes() > 0);
     size_t sent_bytes = far_bytes();
     near_open(&waiting);
-    near_ask(&waiting, "POST /hasty HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", REASON("deadline_before_send"));
+    near_ask(&waiting, "GET /hasty HTTP/1.1\r\nHost: a\r\n\r\n", REASON("deadline_before_send"));
     next_line(&line);
     assert_verdict(&line, "deadline_before_send", "not_sent", "timeout", "L");
     assert_int_equal(far_bytes(), sent_bytes);

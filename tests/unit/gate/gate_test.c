@@ -209,6 +209,9 @@ static void test_a_drain_of_nothing_is_told_as_an_event_of_its_own(void **state)
     gate_drain(world.gate, on_quiet, &world);
     assert_int_equal(quiet_count, 0); /* not from within the call */
     UNTIL(world.loop, quiet_count == 1);
+    gate_check_quiet(world.gate); /* whatever else ends later */
+    turn(world.loop);
+    assert_int_equal(quiet_count, 1);
 }
 
 static void test_a_cut_says_of_each_request_what_is_known_and_counts_them(void **state)
