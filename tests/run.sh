@@ -124,7 +124,7 @@ fuzz_run() {
         mkdir -p "$corpus"
         seeds=tests/fuzz/corpus/${name#fuzz_}
         [ -d "$seeds" ] || seeds=
-        if "$target" -max_total_time="${FUZZ_SECONDS:-60}" -timeout=10 -rss_limit_mb=2048 -verbosity=0 -print_final_stats=1 \
+        if LSAN_OPTIONS="suppressions=$PWD/tests/fuzz/lsan.supp:print_suppressions=0" "$target" -max_total_time="${FUZZ_SECONDS:-60}" -timeout=10 -rss_limit_mb=2048 -verbosity=0 -print_final_stats=1 \
             -artifact_prefix="$logs/$name-" "$corpus" ${seeds:+"$seeds"} 2>&1; then
             passed=$((passed + 1))
         else
