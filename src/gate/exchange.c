@@ -344,7 +344,7 @@ static enum step step_send(struct exchange *x)
     }
     while (!x->call.request_done) {
         if (call_queued_bytes(&x->call) > STREAM_QUEUE_HIGH_BYTES) {
-            return wait_in_send(x); /* on_writable steps again */
+            return wait_in_send(x); /* the link steps us again when its queue has room */
         }
         if (client_owes_body(x)) {
             if (x->client != NULL) {

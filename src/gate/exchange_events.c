@@ -128,11 +128,6 @@ static void on_failed(void *owner, enum call_failure why, const char *words)
     (void)bytes_to_text(bytes_from_text(words), x->why, sizeof x->why);
 }
 
-static void on_writable(void *owner)
-{
-    (void)owner; /* the step looks at the queue itself */
-}
-
 static void on_step(void *owner)
 {
     struct exchange *x = owner;
@@ -147,7 +142,6 @@ const struct call_ops exchange_call_ops = {
     .on_body = on_body,
     .on_end = on_end,
     .on_failed = on_failed,
-    .on_writable = on_writable,
     .on_step = on_step,
 };
 

@@ -164,13 +164,11 @@ struct gate {
     struct table *per_address;       /* address -> count of connections (as uintptr_t) */
     uint32_t clients_count, clients_tls_count, exchanges_count, exchanges_sent_count;
     uint64_t exchanges_total;
-    uint32_t cut_count;
     bool draining;                   /* answers carry Connection: close */
     bool closing;                    /* no new client, no new request on an idle one */
     void (*quiet)(void *owner);
     void *quiet_owner;
     struct deferred quiet_later;
-    stats_id stat_faults;
     struct bytes parts[GATE_PARTS_MAX];   /* body of the answer that is arriving now; emptied within the event */
     int part_count;
     char scratch[GATE_SCRATCH_BYTES];     /* one head at a time */

@@ -298,7 +298,6 @@ static void on_drain(void *owner)
     struct link *link = owner;
     struct call *call = link->call;
     if (link->state == LINK_LEASED && call != NULL && call->state == CALL_READY) {
-        call->ops->on_writable(call->owner);
         call->ops->on_step(call->owner);
     }
 }

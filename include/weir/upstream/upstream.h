@@ -90,7 +90,8 @@ enum call_failure {
     CALL_MALFORMED,      /* not HTTP as weir accepts it */
 };
 
-/* Callbacks record; on_step comes last, once per event of the link, and may do anything but free. */
+/* Callbacks record; on_step comes last, once per event of the link (its queue having room again is one), and may do
+ * anything but free. */
 struct call_ops {
     void (*on_ready)(void *owner);                                    /* a link is leased; send now */
     void (*on_refused)(void *owner, enum call_refusal why, const char *words);
@@ -98,7 +99,6 @@ struct call_ops {
     void (*on_body)(void *owner, struct bytes body);                  /* borrowed until on_step returned */
     void (*on_end)(void *owner);                                      /* the answer is whole */
     void (*on_failed)(void *owner, enum call_failure why, const char *words);
-    void (*on_writable)(void *owner);                                 /* the link's queue has room again */
     void (*on_step)(void *owner);
 };
 

@@ -144,7 +144,6 @@ static const struct call_ops caller_ops = {
     .on_body = caller_on_body,
     .on_end = caller_on_end,
     .on_failed = caller_on_failed,
-    .on_writable = caller_on_nothing,
     .on_step = caller_on_nothing,
 };
 
