@@ -13,6 +13,8 @@ weir_pkg(dep_crypto libcrypto)
 weir_pkg(dep_fyaml libfyaml)
 weir_pkg(dep_jansson jansson)
 weir_pkg(dep_xxhash libxxhash)
+weir_pkg(dep_hiredis hiredis)
+weir_pkg(dep_lmdb lmdb)
 
 # llhttp comes as C sources. Its header switches the strict mode off, and loose
 # mode is open to request smuggling (SECURITY.md): the build fails without it.

@@ -95,14 +95,14 @@ static void restore_logs(struct app *app)
 }
 
 /* Takes conf and tls over, whatever comes of it. */
-bool app_use(struct app *app, struct conf *conf, struct generation_tls *tls, char *why, size_t size)
+bool app_use(struct app *app, struct conf *conf, struct generation_parts *tls, char *why, size_t size)
 {
     const struct generation_needs needs = {
         .upstream = app->upstream, .stats = app->stats, .log = app->log, .tickets = app->tickets};
     struct limits_plan plan;
     if (!limits_share(&plan, app->limits.descriptors, conf, why, size) ||
         !use_sinks(app, conf->log, why, size)) {
-        generation_tls_close(tls, conf);
+        generation_parts_close(tls, conf);
         conf_free(conf);
         return false;
     }
@@ -193,11 +193,11 @@ static int complain(FILE *err, enum app_exit status, const char *why)
 }
 
 /* Everything from the loop up. conf and tls are taken over. */
-static int build_and_serve(struct app *app, struct conf *conf, struct generation_tls *tls, FILE *err)
+static int build_and_serve(struct app *app, struct conf *conf, struct generation_parts *tls, FILE *err)
 {
     char why[APP_WHY_BYTES];
     if (!open_base(app, conf) || !open_gate(app) || !process_metrics_open(app)) {
-        generation_tls_close(tls, conf);
+        generation_parts_close(tls, conf);
         conf_free(conf);
         return complain(err, APP_EXIT_FINDINGS, "not started: out of memory or threads");
     }
@@ -296,11 +296,11 @@ static void take_down(struct app *app)
 }
 
 /* Reads the file and what it names; findings, warnings too, go to `err`. NULL: bad. */
-static struct conf *load(struct app *app, struct generation_tls *tls, FILE *err)
+static struct conf *load(struct app *app, struct generation_parts *tls, FILE *err)
 {
     struct conf_findings *findings = conf_findings_open();
     struct conf *conf = findings != NULL ? conf_load(app->path, findings) : NULL;
-    if (conf != NULL && !generation_tls_open(tls, conf, app->tickets, GENERATION_FILES_NEEDED, findings)) {
+    if (conf != NULL && !generation_parts_open(tls, conf, app->tickets, GENERATION_ABSENT_IS_ERROR, findings)) {
         conf_free(conf);
         conf = NULL;
     }
@@ -316,7 +316,7 @@ static struct conf *load(struct app *app, struct generation_tls *tls, FILE *err)
 static int run(struct app *app, FILE *err)
 {
     char why[APP_WHY_BYTES];
-    struct generation_tls tls = {0};
+    struct generation_parts tls = {0};
     app->tickets = tls_tickets_open();
     app->log = app->tickets != NULL ? log_open() : NULL;
     if (app->log == NULL) {
@@ -328,7 +328,7 @@ static int run(struct app *app, FILE *err)
     }
     uint64_t descriptors = limits_raise_descriptors();
     if (!limits_share(&app->limits, descriptors, conf, why, sizeof(why)) || !limits_forbid_dumps(why, sizeof(why))) {
-        generation_tls_close(&tls, conf);
+        generation_parts_close(&tls, conf);
         conf_free(conf);
         return complain(err, APP_EXIT_FINDINGS, why);
     }

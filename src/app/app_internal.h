@@ -47,7 +47,7 @@ struct reload {
     /* What the worker made. */
     struct conf_findings *findings;
     struct conf *conf;         /* NULL: refused */
-    struct generation_tls tls; /* valid when conf is not NULL */
+    struct generation_parts tls; /* valid when conf is not NULL */
     /* For /metrics and status. */
     bool last_ok;
     uint64_t last_us;          /* wall; the last attempt */
@@ -93,7 +93,7 @@ void reload_init(struct reload *reload, struct app *app);
  */
 void reload_begin(struct reload *reload, reload_cb done, void *owner, const char *actor);
 /* From the loop or before it: takes a loaded configuration into use. `why` (size bytes) says what failed. */
-WEIR_MUSTCHECK bool app_use(struct app *app, struct conf *conf, struct generation_tls *tls, char *why, size_t size);
+WEIR_MUSTCHECK bool app_use(struct app *app, struct conf *conf, struct generation_parts *tls, char *why, size_t size);
 
 /* signals.c */
 WEIR_MUSTCHECK bool signals_open(struct app *app);

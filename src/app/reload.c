@@ -23,7 +23,7 @@ static void on_run(struct work *work)
     }
     reload->conf = conf_load(reload->app->path, reload->findings);
     if (reload->conf != NULL &&
-        !generation_tls_open(&reload->tls, reload->conf, reload->app->tickets, GENERATION_FILES_NEEDED,
+        !generation_parts_open(&reload->tls, reload->conf, reload->app->tickets, GENERATION_ABSENT_IS_ERROR,
                              reload->findings)) {
         conf_free(reload->conf);
         reload->conf = NULL;
@@ -96,7 +96,7 @@ static void take_into_use(struct reload *reload, struct reload_result *result)
 static void discard(struct reload *reload)
 {
     if (reload->conf != NULL) {
-        generation_tls_close(&reload->tls, reload->conf);
+        generation_parts_close(&reload->tls, reload->conf);
         conf_free(reload->conf);
         reload->conf = NULL;
     }

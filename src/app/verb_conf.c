@@ -23,9 +23,9 @@ static int out_of_memory(const struct verb_args *args)
 /* TLS files too: what a start would refuse, check refuses, but for files that are not on this machine. */
 static void check_files(const struct conf *conf, struct conf_findings *findings)
 {
-    struct generation_tls tls = {0};
-    if (generation_tls_open(&tls, conf, NULL, GENERATION_FILES_IF_THERE, findings)) {
-        generation_tls_close(&tls, conf);
+    struct generation_parts tls = {0};
+    if (generation_parts_open(&tls, conf, NULL, GENERATION_ABSENT_IS_WARNING, findings)) {
+        generation_parts_close(&tls, conf);
     }
 }
 

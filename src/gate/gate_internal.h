@@ -55,7 +55,7 @@ struct route_ready {
 
 struct generation {
     struct conf *conf;
-    struct generation_tls tls;
+    struct generation_parts tls;
     struct generation_needs needs;
     uint32_t number;
     uint32_t holders;

@@ -143,7 +143,7 @@ static bool client_files_missing(const struct conf *conf, int index, struct conf
     return missing;
 }
 
-static bool open_server(struct generation_tls *tls, const struct conf *conf, int index, struct tls_tickets *tickets,
+static bool open_server(struct generation_parts *tls, const struct conf *conf, int index, struct tls_tickets *tickets,
                         struct conf_findings *findings)
 {
     const struct conf_listener_tls *from = &conf->listeners[index].tls;
@@ -176,7 +176,7 @@ static bool open_server(struct generation_tls *tls, const struct conf *conf, int
     return true;
 }
 
-static bool open_client(struct generation_tls *tls, const struct conf *conf, int index, struct conf_findings *findings)
+static bool open_client(struct generation_parts *tls, const struct conf *conf, int index, struct conf_findings *findings)
 {
     const struct conf_processor *from = &conf->processors[index];
     char why[400];
@@ -197,10 +197,10 @@ static bool open_client(struct generation_tls *tls, const struct conf *conf, int
     return true;
 }
 
-bool generation_tls_open(struct generation_tls *tls, const struct conf *conf, struct tls_tickets *tickets,
-                         enum generation_files files, struct conf_findings *findings)
+bool generation_parts_open(struct generation_parts *tls, const struct conf *conf, struct tls_tickets *tickets,
+                         enum generation_absent files, struct conf_findings *findings)
 {
-    bool may_miss = files == GENERATION_FILES_IF_THERE;
+    bool may_miss = files == GENERATION_ABSENT_IS_WARNING;
     int errors_before = conf_findings_errors(findings);
     tls->servers = calloc((size_t)conf->listener_count + 1, sizeof(struct tls_server *));
     tls->clients = calloc((size_t)conf->processor_count + 1, sizeof(struct tls_client *));
@@ -216,13 +216,13 @@ bool generation_tls_open(struct generation_tls *tls, const struct conf *conf, st
         }
     }
     if (!whole || conf_findings_errors(findings) > errors_before) {
-        generation_tls_close(tls, conf);
+        generation_parts_close(tls, conf);
         return false;
     }
     return true;
 }
 
-void generation_tls_close(struct generation_tls *tls, const struct conf *conf)
+void generation_parts_close(struct generation_parts *tls, const struct conf *conf)
 {
     for (int i = 0; tls->servers != NULL && i < conf->listener_count; i++) {
         tls_server_release(tls->servers[i]);
@@ -232,7 +232,7 @@ void generation_tls_close(struct generation_tls *tls, const struct conf *conf)
     }
     free(tls->servers);
     free(tls->clients);
-    *tls = (struct generation_tls){0};
+    *tls = (struct generation_parts){0};
 }
 
 /* ---- routes ---- */
@@ -372,7 +372,7 @@ static void generation_free(struct generation *generation)
             processor_release(generation->processors[i]);
         }
     }
-    generation_tls_close(&generation->tls, generation->conf);
+    generation_parts_close(&generation->tls, generation->conf);
     free(generation->matches);
     free(generation->routes);
     free(generation->processors);
@@ -380,18 +380,18 @@ static void generation_free(struct generation *generation)
     free(generation);
 }
 
-struct generation *generation_open(struct conf *conf, struct generation_tls *tls, const struct generation_needs *needs,
+struct generation *generation_open(struct conf *conf, struct generation_parts *tls, const struct generation_needs *needs,
                                    uint32_t number)
 {
     struct generation *generation = calloc(1, sizeof *generation);
     if (generation == NULL) {
-        generation_tls_close(tls, conf);
+        generation_parts_close(tls, conf);
         conf_free(conf);
         return NULL;
     }
     generation->conf = conf;
     generation->tls = *tls;
-    *tls = (struct generation_tls){0};
+    *tls = (struct generation_parts){0};
     generation->needs = *needs;
     generation->number = number;
     generation->holders = 1;

@@ -12,10 +12,10 @@ RANK = {"base": 0, "conf": 1, "http": 1, "policy": 1, "io": 2, "store": 3, "upst
 HOMES = [
     (re.compile(r"uv/version\.h$"), ("src/io/", "src/app/version.c")),
     (re.compile(r"uv\.h$|uv/(?!version\.h$)"), ("src/io/", "include/weir/io/")),
-    (re.compile(r"openssl/"), ("src/io/", "src/base/digest.c")),
+    (re.compile(r"openssl/"), ("src/io/", "src/base/digest.c", "src/base/keyring.c")),
     (re.compile(r"llhttp\.h$"), ("src/http/parser.c", "src/app/version.c")),
     (re.compile(r"libfyaml\.h$"), ("src/conf/",)),
-    (re.compile(r"jansson\.h$"), ("src/app/",)),
+    (re.compile(r"jansson\.h$"), ("src/http/json_key.c",)),
     (re.compile(r"xxhash\.h$"), ("src/base/",)),
     (re.compile(r"hiredis/|lmdb\.h$"), ("src/store/",)),
 ]

@@ -165,14 +165,14 @@ static void write_plan(struct sim_bytes *text, const struct sim_plan *plan)
 
 /* ---- a generation ---- */
 
-static struct conf *load(const struct sim_plan *plan, struct generation_tls *tls)
+static struct conf *load(const struct sim_plan *plan, struct generation_parts *tls)
 {
     struct sim_bytes text = {0};
     struct conf_findings *findings = conf_findings_open();
     write_plan(&text, plan);
     sim_note("generation", plan->number, sim_bytes_len(&text), 0);
     struct conf *conf = conf_load_text("sim.yaml", sim_bytes_all(&text), findings);
-    if (conf == NULL || !generation_tls_open(tls, conf, NULL, GENERATION_FILES_NEEDED, findings)) {
+    if (conf == NULL || !generation_parts_open(tls, conf, NULL, GENERATION_ABSENT_IS_ERROR, findings)) {
         char *words = conf_findings_text(findings);
         sim_violated("the configuration does not load: %s", words);
     }
@@ -184,7 +184,7 @@ static struct conf *load(const struct sim_plan *plan, struct generation_tls *tls
 struct generation *sim_generation_make(unsigned number)
 {
     struct sim_plan *plan = &sim.plans[number];
-    struct generation_tls tls;
+    struct generation_parts tls;
     *plan = (struct sim_plan){.number = number};
     plan_listeners(plan);
     plan_processors(plan);

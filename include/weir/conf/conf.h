@@ -19,8 +19,101 @@
 enum conf_tls_minimum { CONF_TLS_1_2, CONF_TLS_1_3 };
 enum conf_client_certs { CONF_CLIENT_CERTS_OFF, CONF_CLIENT_CERTS_OPTIONAL, CONF_CLIENT_CERTS_REQUIRED };
 enum conf_balance { CONF_BALANCE_P2C, CONF_BALANCE_LEAST, CONF_BALANCE_ROUND_ROBIN };
-enum conf_profile { CONF_PROFILE_GENERIC, CONF_PROFILE_STRIPE, CONF_PROFILE_ADYEN, CONF_PROFILE_CHECKOUT,
-                    CONF_PROFILE_PAYPAL, CONF_PROFILE_SQUARE };
+enum conf_key_place { CONF_KEY_HEADER, CONF_KEY_JSON };
+enum conf_mode { CONF_MODE_STICKY, CONF_MODE_SINGLE_SHOT };
+enum conf_upstream_key { CONF_UPSTREAM_KEY_PASSTHROUGH, CONF_UPSTREAM_KEY_DERIVED };
+enum conf_tenants_by { CONF_TENANTS_BY_HEADER, CONF_TENANTS_BY_MTLS_SUBJECT, CONF_TENANTS_BY_CLIENT_IP };
+enum conf_store_type { CONF_STORE_EMBEDDED, CONF_STORE_REDIS };
+enum conf_errors { CONF_ERRORS_PROBLEM, CONF_ERRORS_STRIPE, CONF_ERRORS_ADYEN, CONF_ERRORS_CHECKOUT,
+                   CONF_ERRORS_PAYPAL, CONF_ERRORS_SQUARE };
+
+/* Where an idempotency key stands: "header:Idempotency-Key" or "json:/idempotency_key". */
+struct conf_key {
+    enum conf_key_place place;
+    const char *at; /* the header's name as written, or the JSON pointer; NULL: not written */
+};
+
+/* "200-299" or "402"; both ends included. */
+struct conf_codes {
+    uint16_t low, high;
+};
+
+/* For how long the keys of requests to paths with this start are de-duplicated. */
+struct conf_retention {
+    const char *path; /* prefix; NULL: every path */
+    uint64_t keep_ms;
+};
+
+/* profiles.NAME: how a processor's API behaves. The built-in ones are YAML in src/conf/profiles/ and come through here
+ * like the operator's own; policy/profile.h says what each field does. */
+struct conf_profile {
+    const char *name;
+    bool built_in;
+    bool deduplicates;
+    struct conf_key key;
+    uint32_t key_bytes_min, key_bytes_max;
+    const char *key_chars;           /* NULL: visible ASCII */
+    bool keys_put, keys_delete;      /* of methods: [POST, PATCH, PUT, DELETE] */
+    struct conf_retention *retentions; /* the first that fits */
+    int retention_count;
+    struct conf_codes *final, *not_executed, *busy;
+    int final_count, not_executed_count, busy_count;
+    const char *not_executed_field;  /* "Transient-Error: true"; NULL: none */
+    const char **print_fields;       /* headers that belong to the fingerprint */
+    int print_field_count;
+    const char **kept_fields;        /* headers kept with a stored answer */
+    int kept_field_count;
+    const char *replay_marker;       /* "Idempotent-Replayed: true"; NULL: none */
+    enum conf_errors errors;
+    bool should_retry;
+    uint16_t key_reused_status, key_in_progress_status, outcome_unknown_status; /* 0: as in the table of reasons */
+};
+
+/* routes.NAME.idempotency, with every default settled. */
+struct conf_idempotency {
+    bool on;                  /* requests with a key have a record */
+    struct conf_key key;
+    bool required;
+    enum conf_mode mode;
+    enum conf_upstream_key upstream_key;
+    uint64_t keep_ms, keep_receipt_ms, keep_unknown_ms;
+    uint32_t wait_ms;
+    bool pass_when_down;      /* store_down: pass */
+};
+
+struct conf_tenants {
+    enum conf_tenants_by by;
+    const char *header;       /* by header */
+    bool refuse_unknown;
+    const char *known_file;   /* NULL: none */
+};
+
+struct conf_server {
+    const char *text;         /* as written: "rediss://cache.example:6380" */
+    bool tls;
+    const char *host;
+    uint16_t port;
+};
+
+struct conf_store {
+    bool written;             /* the section stands in the file */
+    enum conf_store_type type;
+    const char *secret_file;
+    uint32_t begin_timeout_ms;
+    /* embedded */
+    const char *path;
+    uint64_t size_bytes;
+    bool single_machine;
+    /* redis */
+    struct conf_server *servers;
+    int server_count;
+    const char *username;      /* NULL: none */
+    const char *password_file; /* NULL: none */
+    bool tls_verify;
+    const char *tls_ca;        /* NULL: system */
+    const char *tls_cert, *tls_key; /* NULL: none */
+    const char *tls_server_name;    /* NULL: the server's host */
+};
 
 struct conf_certificate {
     const char *cert; /* path */
@@ -54,7 +147,8 @@ struct conf_listener {
 
 struct conf_processor {
     const char *name;
-    enum conf_profile profile;
+    const char *profile_name;
+    int profile;              /* index into conf->profiles */
     const char *url;          /* as written */
     bool tls;                 /* the url says https */
     const char *host;         /* of url: the name that is resolved and verified, brackets removed */
@@ -67,6 +161,7 @@ struct conf_processor {
     const char *tls_cert, *tls_key; /* paths; NULL: none */
     const char *tls_server_name;    /* the name that is verified and sent: host unless written */
     uint32_t connect_ms, response_ms, total_ms;
+    uint32_t late_ms;         /* how long a link listens on for an answer that its client no longer waits for */
     uint32_t connections;     /* links per endpoint, connecting, leased and idle */
     uint32_t link_idle_ms;
     uint32_t link_age_ms;
@@ -85,6 +180,7 @@ struct conf_route {
     uint64_t body_bytes; /* 0: the listener's */
     uint32_t response_ms, total_ms; /* 0: the processor's */
     bool stream_request;
+    struct conf_idempotency idempotency;
 };
 
 struct conf_memory;
@@ -99,6 +195,11 @@ struct conf {
     int processor_count;
     struct conf_route *routes;
     int route_count;
+    struct conf_profile *profiles; /* the built-in ones first */
+    int profile_count;
+    struct conf_tenants tenants;
+    struct conf_store store;
+    bool store_needed;          /* a route has idempotency */
     struct addr_listen monitor; /* meaningful when monitor_present */
     bool monitor_present;
     const char *admin_socket;   /* NULL: none */
@@ -161,6 +262,9 @@ void conf_free(struct conf *conf);
  * is (0, 0, 1 when none is). The three places may be NULL.
  */
 bool conf_position(const struct conf *conf, const char *path, int *line, int *column, int *width);
+
+/* A built-in profile as it is written, comments and sources included; NULL: no such profile. Static. */
+const char *conf_profile_text(const char *name);
 
 /* The manual of one key ("processors.NAME.timeouts.connect", names of maps and lists may be left out): malloc'ed, NULL: no such
  * key. */

@@ -12,6 +12,7 @@
 #include "weir/base/stats.h"
 #include "weir/gate/generation.h"
 #include "weir/io/loop.h"
+#include "weir/store/store.h"
 
 struct gate;
 
@@ -42,6 +43,15 @@ WEIR_MUSTCHECK struct gate *gate_open(const struct gate_options *options);
  * caller's hold over on success.
  */
 WEIR_MUSTCHECK bool gate_use(struct gate *gate, struct generation *generation, char *why, size_t size);
+/*
+ * The store of idempotency records, from the first generation that needs one
+ * on. Borrowed until gate_close. Without it, routes that need one answer
+ * store_down.
+ */
+void gate_use_store(struct gate *gate, struct store *store);
+/* For store_options.heard, with the gate as owner: writes `unknown` and `resolved` events and counts them. */
+void gate_heard(void *owner, const struct idem_op *op, const struct idem_result *result);
+
 /* The generation in use; NULL before the first. Borrowed. */
 struct generation *gate_generation(const struct gate *gate);
 

@@ -352,7 +352,7 @@ static inline struct generation *world_generation(const struct world_wishes *wis
 {
     const struct generation_needs needs = {.upstream = world.upstream, .stats = world.stats, .log = world.book.log};
     struct conf_findings *findings = conf_findings_open();
-    struct generation_tls tls;
+    struct generation_parts tls;
     char text[4096];
 
     (void)snprintf(text, sizeof text,
@@ -364,7 +364,7 @@ static inline struct generation *world_generation(const struct world_wishes *wis
                    listen, wish(wishes->listener), (unsigned)acceptor_port(far.acceptor), wish(wishes->processor),
                    wish(wishes->routes), wish(wishes->pay), wish(wishes->pay));
     struct conf *conf = conf_load_text("weir.yaml", bytes_from_text(text), findings);
-    if (conf == NULL || !generation_tls_open(&tls, conf, NULL, GENERATION_FILES_NEEDED, findings)) {
+    if (conf == NULL || !generation_parts_open(&tls, conf, NULL, GENERATION_ABSENT_IS_ERROR, findings)) {
         fail_msg("%s", conf_findings_text(findings));
     }
     conf_findings_close(findings);

@@ -56,9 +56,9 @@ static struct generation *ready(const char *text)
     const struct generation_needs needs = {.upstream = upstream, .stats = stats};
     struct conf_findings *findings = conf_findings_open();
     struct conf *conf = load(text, findings);
-    struct generation_tls tls;
+    struct generation_parts tls;
 
-    assert_true(generation_tls_open(&tls, conf, NULL, GENERATION_FILES_NEEDED, findings));
+    assert_true(generation_parts_open(&tls, conf, NULL, GENERATION_ABSENT_IS_ERROR, findings));
     conf_findings_close(findings);
     struct generation *generation = generation_open(conf, &tls, &needs, 7);
     assert_non_null(generation);
@@ -240,18 +240,18 @@ static void test_the_last_holder_takes_it_and_its_processors_along(void **state)
     "routes: [{name: all, to: acme}]\n"
 
 /* What an operator is told of a configuration with these files; to be freed. */
-static char *told_of(const char *cert, const char *key, const char *authority, enum generation_files files, bool *usable)
+static char *told_of(const char *cert, const char *key, const char *authority, enum generation_absent files, bool *usable)
 {
     struct conf_findings *findings = conf_findings_open();
-    struct generation_tls tls;
+    struct generation_parts tls;
     char text[2000];
 
     (void)snprintf(text, sizeof text, TLS_CONF, cert, key, authority);
     struct conf *conf = load(text, findings);
-    *usable = generation_tls_open(&tls, conf, NULL, files, findings);
+    *usable = generation_parts_open(&tls, conf, NULL, files, findings);
     if (*usable) {
         assert_true((tls.servers[0] != NULL) == (access(cert, F_OK) == 0));
-        generation_tls_close(&tls, conf);
+        generation_parts_close(&tls, conf);
     }
     char *told = conf_findings_text(findings);
     conf_findings_close(findings);
@@ -269,7 +269,7 @@ static void assert_told(const char *told, const char *part)
 static void test_files_that_are_not_here_are_warnings_at_their_keys_when_checking(void **state)
 {
     bool usable;
-    char *told = told_of("/nowhere/a.crt", "/nowhere/a.key", "/nowhere/ca.crt", GENERATION_FILES_IF_THERE, &usable);
+    char *told = told_of("/nowhere/a.crt", "/nowhere/a.key", "/nowhere/ca.crt", GENERATION_ABSENT_IS_WARNING, &usable);
 
     (void)state;
     assert_true(usable);
@@ -283,7 +283,7 @@ static void test_files_that_are_not_here_are_warnings_at_their_keys_when_checkin
 static void test_files_that_are_not_here_are_errors_when_starting(void **state)
 {
     bool usable;
-    char *told = told_of("/nowhere/a.crt", "/nowhere/a.key", "/nowhere/ca.crt", GENERATION_FILES_NEEDED, &usable);
+    char *told = told_of("/nowhere/a.crt", "/nowhere/a.key", "/nowhere/ca.crt", GENERATION_ABSENT_IS_ERROR, &usable);
 
     (void)state;
     assert_false(usable);
@@ -307,15 +307,15 @@ static void test_a_certificate_that_ends_soon_is_a_warning_and_one_that_ended_an
     issue(&ended, &authority, "ended", "ended", "DNS:pay.example", KEY_EC, -3600);
     issue(&late, &authority, "late", "late", "DNS:pay.example", KEY_EC, 86400 * 90);
 
-    told = told_of(soon.cert_path, soon.key_path, authority.cert_path, GENERATION_FILES_NEEDED, &usable);
+    told = told_of(soon.cert_path, soon.key_path, authority.cert_path, GENERATION_ABSENT_IS_ERROR, &usable);
     assert_true(usable);
     assert_told(told, "weir.yaml:7:17: warning: the certificate for 'pay.example' ends in 5 days");
     free(told);
-    told = told_of(ended.cert_path, ended.key_path, authority.cert_path, GENERATION_FILES_NEEDED, &usable);
+    told = told_of(ended.cert_path, ended.key_path, authority.cert_path, GENERATION_ABSENT_IS_ERROR, &usable);
     assert_false(usable);
     assert_told(told, "weir.yaml:7:17: error: the certificate for 'pay.example' has expired");
     free(told);
-    told = told_of(late.cert_path, late.key_path, authority.cert_path, GENERATION_FILES_NEEDED, &usable);
+    told = told_of(late.cert_path, late.key_path, authority.cert_path, GENERATION_ABSENT_IS_ERROR, &usable);
     assert_true(usable);
     assert_null(strstr(told, "the certificate"));
     free(told);
@@ -336,7 +336,7 @@ static void test_a_key_of_another_certificate_is_an_error(void **state)
     issue(&authority, NULL, "ca", "Test CA", NULL, KEY_EC, 86400 * 365);
     issue(&one, &authority, "one", "one", "DNS:one.example", KEY_EC, 86400 * 90);
     issue(&two, &authority, "two", "two", "DNS:two.example", KEY_EC, 86400 * 90);
-    char *told = told_of(one.cert_path, two.key_path, authority.cert_path, GENERATION_FILES_IF_THERE, &usable);
+    char *told = told_of(one.cert_path, two.key_path, authority.cert_path, GENERATION_ABSENT_IS_WARNING, &usable);
     assert_false(usable);
     assert_told(told, "error: ");
     free(told);
