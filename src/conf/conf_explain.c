@@ -66,7 +66,7 @@ static bool matches(const struct parts *question, int i, const struct parts *row
 }
 
 /* "processors.acme" asks for what stands below processors. */
-static bool matches_entry(const struct parts *question, const struct parts *row, const struct conf_key *key)
+static bool matches_entry(const struct parts *question, const struct parts *row, const struct conf_row *key)
 {
     struct parts longer = *row;
 
@@ -79,7 +79,7 @@ static bool matches_entry(const struct parts *question, const struct parts *row,
 
 enum strictness { WHOLE, ENTRY, END };
 
-static bool fits(const struct parts *question, const struct conf_key *key, enum strictness strictness)
+static bool fits(const struct parts *question, const struct conf_row *key, enum strictness strictness)
 {
     struct parts row;
 
@@ -103,9 +103,9 @@ static bool fits(const struct parts *question, const struct conf_key *key, enum 
 }
 
 /* The first row that fits, and how many do. */
-static const struct conf_key *find_first(const struct parts *question, enum strictness strictness, int *count)
+static const struct conf_row *find_first(const struct parts *question, enum strictness strictness, int *count)
 {
-    const struct conf_key *found = NULL;
+    const struct conf_row *found = NULL;
 
     *count = 0;
     for (int i = 0; i < conf_key_count; i++) {
@@ -119,7 +119,7 @@ static const struct conf_key *find_first(const struct parts *question, enum stri
 
 /* ---- printing ---- */
 
-static void print_keys(FILE *out, const struct conf_key *section)
+static void print_keys(FILE *out, const struct conf_row *section)
 {
     (void)fputs("\nkeys\n", out);
     for (int i = 0; i < conf_key_count; i++) {
@@ -129,7 +129,7 @@ static void print_keys(FILE *out, const struct conf_key *section)
     }
 }
 
-static void print_key(FILE *out, const struct conf_key *key)
+static void print_key(FILE *out, const struct conf_row *key)
 {
     char text[160];
     bool is_section = key->kind == CONF_SECTION;
@@ -164,7 +164,7 @@ static void print_candidates(FILE *out, const struct parts *question, const char
 char *conf_explain(const char *key)
 {
     struct parts question;
-    const struct conf_key *found;
+    const struct conf_row *found;
     bool several = false;
     int count;
     char *text = NULL;

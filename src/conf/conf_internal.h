@@ -157,7 +157,7 @@ struct conf_field {
 #define CONF_RESTART 2u  /* a change waits for the next start */
 
 /* One row of the key table. */
-struct conf_key {
+struct conf_row {
     const char *path; /* "processors.NAME.timeouts.connect" */
     enum conf_kind kind;
     struct conf_field field;
@@ -169,19 +169,19 @@ struct conf_key {
     const char *more; /* a longer explanation, or NULL */
 };
 
-extern const struct conf_key conf_keys[];
+extern const struct conf_row conf_keys[];
 extern const int conf_key_count;
 
 /* The root of the table: the section that all top-level keys belong to. */
 #define CONF_ROOT (&conf_keys[0])
 /* The last part of the path: "connect". */
-const char *conf_key_name(const struct conf_key *key);
-bool conf_key_is_in(const struct conf_key *key, const struct conf_key *section);
+const char *conf_key_name(const struct conf_row *key);
+bool conf_key_is_in(const struct conf_row *key, const struct conf_row *section);
 /* The key of this name in a section, or NULL. */
-const struct conf_key *conf_key_find(const struct conf_key *section, struct bytes name);
+const struct conf_row *conf_key_find(const struct conf_row *section, struct bytes name);
 /* "handshake, header, body"; in the table's order. */
-const char *conf_key_allowed(const struct conf_key *section, struct conf_memory *memory);
-bool conf_key_is_holder(const struct conf_key *key);
+const char *conf_key_allowed(const struct conf_row *section, struct conf_memory *memory);
+bool conf_key_is_holder(const struct conf_row *key);
 
 /* Why a value was refused. */
 struct conf_fault {
@@ -194,12 +194,12 @@ struct conf_fault {
  * Parses `text` as the key's kind and stores it at `field`. False: `fault` says
  * why, the field is as it was. Texts are copied into `memory`.
  */
-bool conf_kind_parse(const struct conf_key *key, struct bytes text, struct conf_memory *memory, void *field,
+bool conf_kind_parse(const struct conf_row *key, struct bytes text, struct conf_memory *memory, void *field,
                      struct conf_fault *fault);
 /* "duration" */
 const char *conf_kind_noun(enum conf_kind kind);
 /* What a value looks like, with its range: "duration, 10ms to 1h". Returns text. */
-const char *conf_kind_describe(const struct conf_key *key, char *text, size_t size);
+const char *conf_kind_describe(const struct conf_row *key, char *text, size_t size);
 /* A regular expression of the JSON schema (ECMA 262), or NULL. */
 const char *conf_kind_pattern(enum conf_kind kind);
 /* The number in its largest exact unit: "5s", "64KiB", "12". Returns text. */

@@ -23,7 +23,7 @@
         .count_at = offsetof(struct type, count), .entry_bytes = sizeof(*((struct type *)0)->member)                   \
     }
 
-const struct conf_key conf_keys[] = {
+const struct conf_row conf_keys[] = {
 #define ROW(key_path, key_kind, key_field, key_min, key_max, key_words, key_fallback, key_flags, key_help, key_more)   \
     {.path = key_path,                                                                                                 \
      .kind = CONF_##key_kind,                                                                                          \
@@ -46,20 +46,20 @@ _Static_assert(offsetof(struct conf_listener, name) == 0, "name comes first");
 _Static_assert(offsetof(struct conf_processor, name) == 0, "name comes first");
 _Static_assert(offsetof(struct conf_route, name) == 0, "name comes first");
 
-const char *conf_key_name(const struct conf_key *key)
+const char *conf_key_name(const struct conf_row *key)
 {
     const char *dot = strrchr(key->path, '.');
 
     return dot == NULL ? key->path : dot + 1;
 }
 
-bool conf_key_is_holder(const struct conf_key *key)
+bool conf_key_is_holder(const struct conf_row *key)
 {
     return key->kind == CONF_SECTION || key->kind == CONF_SECTIONS || key->kind == CONF_NAMED;
 }
 
 /* What stands between the path of a section and the names of its keys: "", ".", ".NAME." or "[].". */
-static size_t skip_joint(const struct conf_key *section, const char *rest)
+static size_t skip_joint(const struct conf_row *section, const char *rest)
 {
     if (section == CONF_ROOT) {
         return 0;
@@ -73,7 +73,7 @@ static size_t skip_joint(const struct conf_key *section, const char *rest)
     return strncmp(rest, "[].", 3) == 0 ? 3 : SIZE_MAX;
 }
 
-bool conf_key_is_in(const struct conf_key *key, const struct conf_key *section)
+bool conf_key_is_in(const struct conf_row *key, const struct conf_row *section)
 {
     size_t len = strlen(section->path);
     size_t joint;
@@ -85,7 +85,7 @@ bool conf_key_is_in(const struct conf_key *key, const struct conf_key *section)
     return joint != SIZE_MAX && strchr(key->path + len + joint, '.') == NULL;
 }
 
-const struct conf_key *conf_key_find(const struct conf_key *section, struct bytes name)
+const struct conf_row *conf_key_find(const struct conf_row *section, struct bytes name)
 {
     for (int i = 0; i < conf_key_count; i++) {
         if (conf_key_is_in(&conf_keys[i], section) && bytes_equal(bytes_from_text(conf_key_name(&conf_keys[i])), name)) {
@@ -95,7 +95,7 @@ const struct conf_key *conf_key_find(const struct conf_key *section, struct byte
     return NULL;
 }
 
-const char *conf_key_allowed(const struct conf_key *section, struct conf_memory *memory)
+const char *conf_key_allowed(const struct conf_row *section, struct conf_memory *memory)
 {
     char text[512] = "";
 

@@ -50,7 +50,7 @@ const char *conf_number_text(enum conf_kind kind, uint64_t number, char text[CON
 }
 
 /* "10ms to 1h", or "1" when there is only one. */
-static const char *range_text(const struct conf_key *key, char *text, size_t size)
+static const char *range_text(const struct conf_row *key, char *text, size_t size)
 {
     char from[CONF_NUMBER_BYTES], to[CONF_NUMBER_BYTES];
 
@@ -99,14 +99,14 @@ static const struct unit *unit_find(const struct unit *units, struct bytes name)
     return NULL;
 }
 
-static bool fail_with_range(const struct conf_key *key, const char *what, struct conf_fault *fault)
+static bool fail_with_range(const struct conf_row *key, const char *what, struct conf_fault *fault)
 {
     char range[80];
 
     return conf_kind_fail(fault, what, "expected %s", range_text(key, range, sizeof(range)));
 }
 
-static void store_number(const struct conf_key *key, uint64_t number, void *field)
+static void store_number(const struct conf_row *key, uint64_t number, void *field)
 {
     if (key->field.bytes == sizeof(uint32_t)) {
         *(uint32_t *)field = (uint32_t)number;
@@ -115,7 +115,7 @@ static void store_number(const struct conf_key *key, uint64_t number, void *fiel
     }
 }
 
-static bool parse_number(const struct conf_key *key, struct bytes text, struct conf_memory *memory, void *field,
+static bool parse_number(const struct conf_row *key, struct bytes text, struct conf_memory *memory, void *field,
                          struct conf_fault *fault)
 {
     const struct unit *units = units_of(key->kind);
@@ -170,7 +170,7 @@ int conf_kind_word_index(const char *words, struct bytes text)
 }
 
 /* A bool is false for the first word; a text keeps the word. */
-static void store_word(const struct conf_key *key, int index, struct bytes text, struct conf_memory *memory, void *field)
+static void store_word(const struct conf_row *key, int index, struct bytes text, struct conf_memory *memory, void *field)
 {
     if (key->field.bytes == sizeof(bool)) {
         *(bool *)field = index != 0;
@@ -181,7 +181,7 @@ static void store_word(const struct conf_key *key, int index, struct bytes text,
     }
 }
 
-static bool parse_word(const struct conf_key *key, struct bytes text, struct conf_memory *memory, void *field,
+static bool parse_word(const struct conf_row *key, struct bytes text, struct conf_memory *memory, void *field,
                        struct conf_fault *fault)
 {
     int index = conf_kind_word_index(key->words, text);
@@ -193,7 +193,7 @@ static bool parse_word(const struct conf_key *key, struct bytes text, struct con
     return true;
 }
 
-bool conf_kind_fail_word(const struct conf_key *key, struct bytes text, const char *what, struct conf_memory *memory,
+bool conf_kind_fail_word(const struct conf_row *key, struct bytes text, const char *what, struct conf_memory *memory,
                          struct conf_fault *fault)
 {
     struct conf_near near = {.text = text};
@@ -213,7 +213,7 @@ bool conf_kind_fail_word(const struct conf_key *key, struct bytes text, const ch
 
 /* ---- addresses ---- */
 
-static bool parse_listen(const struct conf_key *key, struct bytes text, struct conf_memory *memory, void *field,
+static bool parse_listen(const struct conf_row *key, struct bytes text, struct conf_memory *memory, void *field,
                          struct conf_fault *fault)
 {
     struct addr_listen listen;
@@ -227,7 +227,7 @@ static bool parse_listen(const struct conf_key *key, struct bytes text, struct c
     return true;
 }
 
-static bool parse_address(const struct conf_key *key, struct bytes text, struct conf_memory *memory, void *field,
+static bool parse_address(const struct conf_row *key, struct bytes text, struct conf_memory *memory, void *field,
                           struct conf_fault *fault)
 {
     struct addr addr;
@@ -242,7 +242,7 @@ static bool parse_address(const struct conf_key *key, struct bytes text, struct 
     return true;
 }
 
-static bool parse_network(const struct conf_key *key, struct bytes text, struct conf_memory *memory, void *field,
+static bool parse_network(const struct conf_row *key, struct bytes text, struct conf_memory *memory, void *field,
                           struct conf_fault *fault)
 {
     struct addr_net net;
@@ -263,7 +263,7 @@ static bool parse_network(const struct conf_key *key, struct bytes text, struct 
 static const struct {
     const char *noun;
     const char *pattern;
-    bool (*parse)(const struct conf_key *key, struct bytes text, struct conf_memory *memory, void *field,
+    bool (*parse)(const struct conf_row *key, struct bytes text, struct conf_memory *memory, void *field,
                   struct conf_fault *fault);
 } kinds[CONF_KIND_COUNT] = {
     [CONF_SECTION] = {"section", NULL, NULL},
@@ -284,7 +284,7 @@ static const struct {
     [CONF_NETWORKS] = {"list of networks", NULL, parse_network},
 };
 
-bool conf_kind_parse(const struct conf_key *key, struct bytes text, struct conf_memory *memory, void *field,
+bool conf_kind_parse(const struct conf_row *key, struct bytes text, struct conf_memory *memory, void *field,
                      struct conf_fault *fault)
 {
     *fault = (struct conf_fault){.what = ""};
@@ -301,7 +301,7 @@ const char *conf_kind_pattern(enum conf_kind kind)
     return kinds[kind].pattern;
 }
 
-const char *conf_kind_describe(const struct conf_key *key, char *text, size_t size)
+const char *conf_kind_describe(const struct conf_row *key, char *text, size_t size)
 {
     char range[80];
 

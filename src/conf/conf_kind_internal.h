@@ -8,7 +8,7 @@
 #include "conf_internal.h"
 
 #define CONF_KIND_PARSER(name)                                                                                         \
-    bool name(const struct conf_key *key, struct bytes text, struct conf_memory *memory, void *field,                  \
+    bool name(const struct conf_row *key, struct bytes text, struct conf_memory *memory, void *field,                  \
               struct conf_fault *fault)
 
 CONF_KIND_PARSER(conf_kind_parse_name);
@@ -21,7 +21,7 @@ CONF_KIND_PARSER(conf_kind_parse_method);
 /* Fills the fault in; always false. */
 bool conf_kind_fail(struct conf_fault *fault, const char *what, const char *hint_format, ...) WEIR_PRINTF(3, 4);
 /* With the words that are allowed and the nearest of them; always false. */
-bool conf_kind_fail_word(const struct conf_key *key, struct bytes text, const char *what, struct conf_memory *memory,
+bool conf_kind_fail_word(const struct conf_row *key, struct bytes text, const char *what, struct conf_memory *memory,
                          struct conf_fault *fault);
 
 /* Cuts the next of "a|b|c" off. */

@@ -17,7 +17,7 @@ bool conf_kind_fail(struct conf_fault *fault, const char *what, const char *hint
     return false;
 }
 
-static void store_text(const struct conf_key *key, struct bytes text, struct conf_memory *memory, void *field)
+static void store_text(const struct conf_row *key, struct bytes text, struct conf_memory *memory, void *field)
 {
     if (key->field.at != SIZE_MAX) {
         *(const char **)field = conf_memory_text(memory, text);

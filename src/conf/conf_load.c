@@ -22,7 +22,7 @@ static const char *in_where(const char *where)
     return where[0] == '\0' ? "at the top level" : where;
 }
 
-static void report_unknown(struct conf_run *run, const struct conf_key *section, const struct conf_node *node,
+static void report_unknown(struct conf_run *run, const struct conf_row *section, const struct conf_node *node,
                            const char *where)
 {
     struct conf_near near = {.text = node->key};
@@ -43,7 +43,7 @@ static void report_unknown(struct conf_run *run, const struct conf_key *section,
                where[0] == '\0' ? "" : "in ", in_where(where));
 }
 
-static void report_missing(struct conf_run *run, const struct conf_key *key, const struct conf_node *node,
+static void report_missing(struct conf_run *run, const struct conf_row *key, const struct conf_node *node,
                            const char *where)
 {
     struct conf_place place = node->key.at != NULL ? node->key_place : node->place;
@@ -76,10 +76,10 @@ static void report_shape(struct conf_run *run, struct conf_node *node, const cha
 
 /* ---- walking ---- */
 
-static void load_section(struct conf_run *run, const struct conf_key *section, struct conf_node *node, char *base,
+static void load_section(struct conf_run *run, const struct conf_row *section, struct conf_node *node, char *base,
                          const char *where);
 
-static void *field_of(const struct conf_key *key, char *base)
+static void *field_of(const struct conf_row *key, char *base)
 {
     /* What goes nowhere (version, the name of a processor) is parsed for its errors alone. */
     static _Thread_local char nowhere[sizeof(struct addr_listen)] __attribute__((aligned(16)));
@@ -87,7 +87,7 @@ static void *field_of(const struct conf_key *key, char *base)
     return key->field.at == SIZE_MAX ? nowhere : base + key->field.at;
 }
 
-static void set_default(struct conf_run *run, const struct conf_key *key, char *base)
+static void set_default(struct conf_run *run, const struct conf_row *key, char *base)
 {
     struct conf_fault fault;
 
@@ -96,7 +96,7 @@ static void set_default(struct conf_run *run, const struct conf_key *key, char *
     }
 }
 
-static void load_scalar(struct conf_run *run, const struct conf_key *key, struct conf_node *node, char *base,
+static void load_scalar(struct conf_run *run, const struct conf_row *key, struct conf_node *node, char *base,
                         const char *where)
 {
     char what[64] = "a ";
@@ -115,7 +115,7 @@ static void load_scalar(struct conf_run *run, const struct conf_key *key, struct
 }
 
 /* Makes room for a list's or map's entries; what is more than the key allows is reported and left out. */
-static char *take_entries(struct conf_run *run, const struct conf_key *key, struct conf_node *node, char *base,
+static char *take_entries(struct conf_run *run, const struct conf_row *key, struct conf_node *node, char *base,
                           const char *where)
 {
     uint64_t count = (uint64_t)node->count;
@@ -138,7 +138,7 @@ static char *take_entries(struct conf_run *run, const struct conf_key *key, stru
 }
 
 /* Addresses and networks: every entry a scalar. */
-static void load_values(struct conf_run *run, const struct conf_key *key, struct conf_node *node, char *base,
+static void load_values(struct conf_run *run, const struct conf_row *key, struct conf_node *node, char *base,
                         const char *where)
 {
     char *entries;
@@ -180,7 +180,7 @@ static void entry_where(char text[CONF_WHERE_BYTES], const char *where, const st
     }
 }
 
-static void load_list(struct conf_run *run, const struct conf_key *key, struct conf_node *node, char *base,
+static void load_list(struct conf_run *run, const struct conf_row *key, struct conf_node *node, char *base,
                       const char *where)
 {
     char *entries;
@@ -202,10 +202,10 @@ static void load_list(struct conf_run *run, const struct conf_key *key, struct c
 }
 
 /* The key of the entry is its name; it is checked as routes.NAME.to is, which is how others write it. */
-static void load_named(struct conf_run *run, const struct conf_key *key, struct conf_node *node, char *base,
+static void load_named(struct conf_run *run, const struct conf_row *key, struct conf_node *node, char *base,
                        const char *where)
 {
-    const struct conf_key *as_name = conf_key_find(conf_key_find(CONF_ROOT, BYTES("routes")), BYTES("to"));
+    const struct conf_row *as_name = conf_key_find(conf_key_find(CONF_ROOT, BYTES("routes")), BYTES("to"));
     char *entries;
     int count;
     int index = 0;
@@ -232,7 +232,7 @@ static void load_named(struct conf_run *run, const struct conf_key *key, struct 
     }
 }
 
-static void load_key(struct conf_run *run, const struct conf_key *key, struct conf_node *node, char *base,
+static void load_key(struct conf_run *run, const struct conf_row *key, struct conf_node *node, char *base,
                      const char *where)
 {
     switch (key->kind) {
@@ -258,7 +258,7 @@ static void load_key(struct conf_run *run, const struct conf_key *key, struct co
 }
 
 /* What the section does not say: defaults, or a finding. With `node` NULL the whole section is absent. */
-static void load_absent(struct conf_run *run, const struct conf_key *key, struct conf_node *node, char *base,
+static void load_absent(struct conf_run *run, const struct conf_row *key, struct conf_node *node, char *base,
                         const char *where)
 {
     if (key->kind == CONF_SECTION) {
@@ -271,11 +271,11 @@ static void load_absent(struct conf_run *run, const struct conf_key *key, struct
     }
 }
 
-static void load_members(struct conf_run *run, const struct conf_key *section, struct conf_node *node, char *base,
+static void load_members(struct conf_run *run, const struct conf_row *section, struct conf_node *node, char *base,
                          const char *where)
 {
     for (struct conf_node *member = node->first; member != NULL; member = member->next) {
-        const struct conf_key *key = conf_key_find(section, member->key);
+        const struct conf_row *key = conf_key_find(section, member->key);
         char text[CONF_WHERE_BYTES] = "";
 
         if (key == NULL) {
@@ -288,7 +288,7 @@ static void load_members(struct conf_run *run, const struct conf_key *section, s
 }
 
 /* `base` is the struct that the section's keys belong to; NULL `node`: the section is absent. */
-static void load_section(struct conf_run *run, const struct conf_key *section, struct conf_node *node, char *base,
+static void load_section(struct conf_run *run, const struct conf_row *section, struct conf_node *node, char *base,
                          const char *where)
 {
     if (node != NULL && node->kind != CONF_NODE_MAP && !conf_node_empty(node)) {
@@ -299,7 +299,7 @@ static void load_section(struct conf_run *run, const struct conf_key *section, s
         load_members(run, section, node, base, where);
     }
     for (int i = 0; i < conf_key_count; i++) {
-        const struct conf_key *key = &conf_keys[i];
+        const struct conf_row *key = &conf_keys[i];
 
         if (conf_key_is_in(key, section) && conf_node_member(node, conf_key_name(key)) == NULL) {
             load_absent(run, key, node, base, where);

@@ -37,7 +37,7 @@ static void print_cell(FILE *out, const char *text)
     }
 }
 
-static void print_row(FILE *out, const struct conf_key *key)
+static void print_row(FILE *out, const struct conf_row *key)
 {
     char text[160];
 
@@ -56,12 +56,12 @@ static void print_row(FILE *out, const struct conf_key *key)
     (void)fputs(" |\n", out);
 }
 
-static void print_explanations(FILE *out, const struct conf_key *section)
+static void print_explanations(FILE *out, const struct conf_row *section)
 {
     bool any = false;
 
     for (int i = 0; i < conf_key_count; i++) {
-        const struct conf_key *key = &conf_keys[i];
+        const struct conf_row *key = &conf_keys[i];
 
         if (conf_key_is_in(key, section) && !conf_key_is_holder(key) && key->more != NULL) {
             (void)fprintf(out, "%s- `%s`: %s\n", any ? "" : "\n", conf_key_name(key), key->more);
@@ -70,7 +70,7 @@ static void print_explanations(FILE *out, const struct conf_key *section)
     }
 }
 
-static bool has_values(const struct conf_key *section)
+static bool has_values(const struct conf_row *section)
 {
     for (int i = 0; i < conf_key_count; i++) {
         if (conf_key_is_in(&conf_keys[i], section) && !conf_key_is_holder(&conf_keys[i])) {
@@ -80,7 +80,7 @@ static bool has_values(const struct conf_key *section)
     return false;
 }
 
-static void print_section(FILE *out, const struct conf_key *section)
+static void print_section(FILE *out, const struct conf_row *section)
 {
     bool is_root = section == CONF_ROOT;
 

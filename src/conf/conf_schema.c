@@ -12,9 +12,9 @@
 
 #define SCHEMA_BYTES_MAX (256 * 1024)
 
-static void put_section(struct json *json, const struct conf_key *section);
+static void put_section(struct json *json, const struct conf_row *section);
 
-static void put_description(struct json *json, const struct conf_key *key)
+static void put_description(struct json *json, const struct conf_row *key)
 {
     char text[1024] = "";
 
@@ -45,7 +45,7 @@ static void put_pattern(struct json *json, enum conf_kind kind)
 }
 
 /* A path, or one of a few words. */
-static void put_path_or_word(struct json *json, const struct conf_key *key)
+static void put_path_or_word(struct json *json, const struct conf_row *key)
 {
     json_key(json, "anyOf");
     json_array_open(json);
@@ -58,7 +58,7 @@ static void put_path_or_word(struct json *json, const struct conf_key *key)
     json_array_close(json);
 }
 
-static void put_value(struct json *json, const struct conf_key *key)
+static void put_value(struct json *json, const struct conf_row *key)
 {
     switch (key->kind) {
     case CONF_COUNT:
@@ -89,7 +89,7 @@ static void put_value(struct json *json, const struct conf_key *key)
     }
 }
 
-static void put_list(struct json *json, const struct conf_key *key)
+static void put_list(struct json *json, const struct conf_row *key)
 {
     json_put_text(json, "type", "array");
     json_put_u64(json, "minItems", key->min);
@@ -104,7 +104,7 @@ static void put_list(struct json *json, const struct conf_key *key)
     json_object_close(json);
 }
 
-static void put_named(struct json *json, const struct conf_key *key)
+static void put_named(struct json *json, const struct conf_row *key)
 {
     json_put_text(json, "type", "object");
     json_put_u64(json, "maxProperties", key->max);
@@ -118,7 +118,7 @@ static void put_named(struct json *json, const struct conf_key *key)
     json_object_close(json);
 }
 
-static void put_key(struct json *json, const struct conf_key *key)
+static void put_key(struct json *json, const struct conf_row *key)
 {
     json_key(json, conf_key_name(key));
     json_object_open(json);
@@ -141,12 +141,12 @@ static void put_key(struct json *json, const struct conf_key *key)
     json_object_close(json);
 }
 
-static void put_required(struct json *json, const struct conf_key *section)
+static void put_required(struct json *json, const struct conf_row *section)
 {
     bool any = false;
 
     for (int i = 0; i < conf_key_count; i++) {
-        const struct conf_key *key = &conf_keys[i];
+        const struct conf_row *key = &conf_keys[i];
 
         if (conf_key_is_in(key, section) && (key->flags & CONF_REQUIRED) != 0) {
             if (!any) {
@@ -162,7 +162,7 @@ static void put_required(struct json *json, const struct conf_key *section)
     }
 }
 
-static void put_section(struct json *json, const struct conf_key *section)
+static void put_section(struct json *json, const struct conf_row *section)
 {
     json_put_text(json, "type", "object");
     json_put_bool(json, "additionalProperties", false);

@@ -156,7 +156,7 @@ static void test_every_number_fits_its_field(void **state)
 {
     (void)state;
     for (int i = 0; i < conf_key_count; i++) {
-        const struct conf_key *key = &conf_keys[i];
+        const struct conf_row *key = &conf_keys[i];
         bool is_number = key->kind == CONF_DURATION || key->kind == CONF_BYTES || key->kind == CONF_COUNT;
 
         if (is_number && key->field.at != SIZE_MAX) {

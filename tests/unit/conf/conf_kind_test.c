@@ -182,8 +182,8 @@ static void test_a_word_that_is_none_gets_a_suggestion_and_the_list(void **state
                  "      |                                           ^~~~~~~~~~ did you mean 'round_robin'?\n"
                  "      = allowed here: p2c, least, round_robin\n"
                  "weir.yaml: 1 error: not loaded\n");
-    assert_says(IN_PROCESSOR("profile: adyen"), "'adyen' for processors.acme.profile is not one of its values");
-    assert_says(IN_PROCESSOR("profile: adyen"), "= allowed here: generic, stripe\n");
+    assert_says(IN_PROCESSOR("profile: strip"), "processor 'acme' has the profile 'strip', which is not defined");
+    assert_says(IN_PROCESSOR("profile: strip"), "did you mean 'stripe'?\n");
     assert_says(IN_PROCESSOR("tls: {verify: true}"), "= allowed here: off, full\n");
     assert_says("version: 1\nlogging: {access: {format: text}}\n", "= allowed here: json\n");
 }
@@ -194,13 +194,13 @@ static void test_every_word_is_read(void **state)
 
     (void)state;
     conf = load(IN_PROCESSOR("profile: generic, balance: p2c, tls: {verify: off}, host: url"));
-    assert_int_equal(conf->processors[0].profile, CONF_PROFILE_GENERIC);
+    assert_string_equal(conf->profiles[conf->processors[0].profile].name, "generic");
     assert_int_equal(conf->processors[0].balance, CONF_BALANCE_P2C);
     assert_false(conf->processors[0].tls_verify);
     assert_string_equal(conf->processors[0].host_header, "a.example");
     conf_free(conf);
     conf = load(IN_PROCESSOR("profile: stripe, balance: least, tls: {verify: full, ca: /ca.pem}, host: pass"));
-    assert_int_equal(conf->processors[0].profile, CONF_PROFILE_STRIPE);
+    assert_string_equal(conf->profiles[conf->processors[0].profile].name, "stripe");
     assert_int_equal(conf->processors[0].balance, CONF_BALANCE_LEAST);
     assert_true(conf->processors[0].tls_verify);
     assert_string_equal(conf->processors[0].tls_ca, "/ca.pem");

@@ -65,7 +65,7 @@ static void test_a_processor_has_the_defaults(void **state)
     (void)state;
     assert_int_equal(conf->processor_count, 1);
     assert_string_equal(processor->name, "acme");
-    assert_int_equal(processor->profile, CONF_PROFILE_GENERIC);
+    assert_string_equal(conf->profiles[processor->profile].name, "generic");
     assert_string_equal(processor->host_header, "api.acme.example");
     assert_null(processor->endpoints);
     assert_int_equal(processor->endpoint_count, 0);
@@ -182,7 +182,6 @@ static void test_keys_of_capabilities_to_come_are_unknown(void **state)
     } rows[] = {
         {"processors: {acme: {url: https://a, health: {}}}", "health"},
         {"processors: {acme: {url: https://a, breaker: {}}}", "breaker"},
-        {"processors: {acme: {url: https://a, timeouts: {late: 60s}}}", "late"},
         {"routes: [{name: a, to: b, idempotency: {}}]", "idempotency"},
         {"routes: [{name: a, to: b, limits: []}]", "limits"},
         {"routes: [{name: a, to: b, class: payment}]", "class"},
