@@ -11,7 +11,6 @@
 #include "weir/conf/conf.h"
 #include "weir/gate/gate.h"
 #include "weir/gate/generation.h"
-#include "weir/policy/profile.h"
 #include "weir/policy/reason.h"
 
 static int out_of_memory(const struct verb_args *args)
@@ -140,13 +139,6 @@ static void print_match(FILE *out, const struct conf_route *route)
             route->path != NULL && route->path_is_prefix ? "*" : "");
 }
 
-/* The rows of the two tables are in one order; a profile that is not built yet behaves as the generic one. */
-static const struct profile *profile_of(const struct conf_processor *processor)
-{
-    const struct profile *profile = profile_at((int)processor->profile);
-    return profile != NULL ? profile : profile_at(0);
-}
-
 static void print_route(FILE *out, const struct conf *conf, int index)
 {
     const struct conf_route *route = &conf->routes[index];
@@ -155,7 +147,7 @@ static void print_route(FILE *out, const struct conf *conf, int index)
     print_match(out, route);
     fprintf(out, "processor  %s, %s\n", processor->name, processor->url);
     fprintf(out, "host       %s\n", processor->host_header != NULL ? processor->host_header : "as the client sent it");
-    fprintf(out, "profile    %s\n", profile_of(processor)->name);
+    fprintf(out, "profile    %s\n", processor->profile_name);
     print_body(out, conf, route);
     fprintf(out, "timeouts   ");
     print_ms(out, "connect", processor->connect_ms);

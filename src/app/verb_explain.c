@@ -7,7 +7,6 @@
 
 #include "verbs_internal.h"
 #include "weir/conf/conf.h"
-#include "weir/policy/profile.h"
 #include "weir/policy/reason.h"
 
 #define WORD_BYTES 128
@@ -17,8 +16,8 @@ static char *explain(const char *word)
 {
     struct bytes text = bytes_from_text(word);
     if (bytes_starts_with(text, BYTES("profiles."))) {
-        const struct profile *profile = profile_find(bytes_skip(text, strlen("profiles.")));
-        return profile != NULL ? profile_explain(profile) : NULL;
+        const char *profile = conf_profile_text(word + strlen("profiles."));
+        return profile != NULL ? strdup(profile) : NULL;
     }
     enum reason reason = reason_find(text);
     return reason != REASON_COUNT ? reason_explain(reason) : conf_explain(word);
@@ -83,24 +82,21 @@ static void offer_keys(struct suggest *suggest, const char *manual, char kept[WO
     }
 }
 
+static const char *const built_in_profiles[] = {
+    "profiles.generic",  "profiles.stripe", "profiles.adyen",
+    "profiles.checkout", "profiles.paypal", "profiles.square",
+};
+
 static void suggest_known(const struct verb_args *args)
 {
     struct suggest suggest;
-    char kept_profile[WORD_BYTES], kept_key[WORD_BYTES];
+    char kept_key[WORD_BYTES];
     suggest_begin(&suggest, args->words[0]);
     for (int i = 0; i < REASON_COUNT; i++) {
         suggest_offer(&suggest, reason_name((enum reason)i));
     }
-    const struct profile *profile;
-    for (int i = 0; (profile = profile_at(i)) != NULL; i++) {
-        char name[WORD_BYTES];
-        size_t before = suggest.distance;
-        snprintf(name, sizeof(name), "profiles.%s", profile->name);
-        suggest_offer(&suggest, name);
-        if (suggest.distance < before) {
-            bytes_to_text(bytes_from_text(name), kept_profile, sizeof(kept_profile));
-            suggest.nearest = kept_profile;
-        }
+    for (size_t i = 0; i < ARRAY_COUNT(built_in_profiles); i++) {
+        suggest_offer(&suggest, built_in_profiles[i]);
     }
     char *manual = conf_reference_markdown();
     if (manual != NULL) {

@@ -185,7 +185,8 @@ static void take_route(struct exchange *x, struct route_ready *route)
     const struct http_head *head = x->head;
     x->route = route;
     x->safe_method = http_method_is_safe(head->method);
-    x->keyed = http_head_find_name(head, route->profile->key_field) != NULL;
+    x->keyed = route->profile->key_place == KEY_IN_HEADER &&
+               http_head_find_name(head, route->profile->key) != NULL;
     x->streams_request = route->conf->stream_request;
     x->total_due_us = x->phase_at_us[PHASE_HEAD] + route->total_ms * CLOCK_US_PER_MS;
     if (route->body_bytes_max != 0) {
@@ -379,10 +380,17 @@ static enum step step_wait(struct exchange *x)
 
 /* ---- RELAY ---- */
 
+static struct bytes answer_field(const void *answer, struct bytes name)
+{
+    const struct http_field *found = http_head_find_name(answer, name);
+    return found != NULL ? found->value : BYTES_NONE;
+}
+
 static void judge_answer(struct exchange *x)
 {
     x->status = x->answer_head->status;
-    bool definite = x->safe_method || profile_is_definite(x->route->profile, x->status);
+    enum idem_class class = profile_classify(x->route->profile, x->status, answer_field, x->answer_head);
+    bool definite = x->safe_method || class == IDEM_CLASS_FINAL || class == IDEM_CLASS_NOT_EXECUTED;
     x->outcome = definite ? OUTCOME_ANSWERED : OUTCOME_UNKNOWN;
 }
 

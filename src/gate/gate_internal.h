@@ -62,9 +62,15 @@ struct generation {
     struct route_match *matches;
     struct route_ready *routes;
     struct processor **processors;       /* one per conf processor, held */
+    struct profile *profiles;            /* one per conf profile */
     struct route_ready unrouted;         /* counts requests that found no route */
     const struct profile *fallback;      /* shape of errors before a route is known */
 };
+
+/* ---- profiles.c ---- */
+
+/* A profile as policy asks it. Texts are borrowed from the conf. */
+void profile_from_conf(struct profile *profile, const struct conf_profile *from);
 
 /* The route of a request; NULL: none. */
 struct route_ready *generation_route(struct generation *generation, const struct http_head *head);

@@ -264,11 +264,10 @@ static void find_series(struct generation *generation, struct route_ready *route
     }
 }
 
-static const struct profile *profile_of(enum conf_profile profile)
+static const struct profile *profile_of(const struct generation *generation, const struct conf_processor *processor)
 {
-    const struct profile *found = profile_find(profile == CONF_PROFILE_STRIPE ? BYTES("stripe") : BYTES("generic"));
-    CHECK(found != NULL);
-    return found;
+    CHECK(processor->profile >= 0 && processor->profile < generation->conf->profile_count);
+    return &generation->profiles[processor->profile];
 }
 
 /* The same for every exchange of a route, so it is written once. Names are bounded by the configuration. */
@@ -291,7 +290,7 @@ static void ready_route(struct generation *generation, int index)
         .conf = from,
         .processor_conf = processor,
         .processor = generation->processors[from->processor],
-        .profile = profile_of(processor->profile),
+        .profile = profile_of(generation, processor),
         .body_bytes_max = from->body_bytes,
         .response_ms = from->response_ms != 0 ? from->response_ms : processor->response_ms,
         .total_ms = from->total_ms != 0 ? from->total_ms : processor->total_ms,
@@ -355,14 +354,28 @@ void generation_use(struct generation *generation)
 }
 
 /* Before a route is known any SDK may be asking: Stripe's takes a body without `error` for success. */
-static const struct profile *fallback_of(const struct conf *conf)
+static const struct profile *fallback_of(const struct generation *generation)
 {
+    const struct conf *conf = generation->conf;
+    const struct profile *plain = &generation->profiles[0]; /* generic: the first of the built-in ones */
     for (int i = 0; i < conf->processor_count; i++) {
-        if (profile_of(conf->processors[i].profile)->stripe_errors) {
-            return profile_of(conf->processors[i].profile);
+        const struct profile *profile = profile_of(generation, &conf->processors[i]);
+        if (profile->errors == PROFILE_ERRORS_STRIPE) {
+            return profile;
         }
     }
-    return profile_of(CONF_PROFILE_GENERIC);
+    return plain;
+}
+
+static bool ready_profiles(struct generation *generation)
+{
+    const struct conf *conf = generation->conf;
+    CHECK(conf->profile_count > 0);
+    generation->profiles = calloc((size_t)conf->profile_count, sizeof *generation->profiles);
+    for (int i = 0; generation->profiles != NULL && i < conf->profile_count; i++) {
+        profile_from_conf(&generation->profiles[i], &conf->profiles[i]);
+    }
+    return generation->profiles != NULL;
 }
 
 static void generation_free(struct generation *generation)
@@ -376,6 +389,7 @@ static void generation_free(struct generation *generation)
     free(generation->matches);
     free(generation->routes);
     free(generation->processors);
+    free(generation->profiles);
     conf_free(generation->conf);
     free(generation);
 }
@@ -395,15 +409,15 @@ struct generation *generation_open(struct conf *conf, struct generation_parts *t
     generation->needs = *needs;
     generation->number = number;
     generation->holders = 1;
-    generation->fallback = fallback_of(conf);
     generation->matches = calloc((size_t)conf->route_count + 1, sizeof *generation->matches);
     generation->routes = calloc((size_t)conf->route_count + 1, sizeof *generation->routes);
     generation->processors = calloc((size_t)conf->processor_count + 1, sizeof(struct processor *));
     if (generation->matches == NULL || generation->routes == NULL || generation->processors == NULL ||
-        !hold_processors(generation)) {
+        !ready_profiles(generation) || !hold_processors(generation)) {
         generation_free(generation);
         return NULL;
     }
+    generation->fallback = fallback_of(generation);
     for (int i = 0; i < conf->route_count; i++) {
         ready_route(generation, i);
     }

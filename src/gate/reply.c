@@ -63,7 +63,7 @@ static struct bytes own_lines(const struct exchange *x, enum retry retry, char *
     if (has_retry_after(retry, x->status)) {
         http_write_field_u64(&writer, BYTES("Retry-After"), RETRY_AFTER_S);
     }
-    if (profile_of(x)->stripe_should_retry) {
+    if (profile_of(x)->should_retry) {
         http_write_field(&writer, BYTES("Stripe-Should-Retry"), retry == RETRY_NO ? BYTES("false") : BYTES("true"));
         http_write_field(&writer, BYTES("Request-Id"), bytes_of(x->request_id, REQUEST_ID_BYTES)); /* err.requestId */
     }

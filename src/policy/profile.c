@@ -1,123 +1,182 @@
 /*
- * The profiles, as rows, and the three questions that are asked of them: what
- * does a status prove, what status does an error carry, what shape has its
- * body. Sources of the rows: the processors' API references (idempotency keys,
- * error objects, retry headers).
+ * The questions that are asked of a profile: does a method carry a key, what
+ * does an answer prove, how long may a request be sent again, which fields are
+ * kept, what status has an error. A profile is data (src/conf/profiles/);
+ * nothing here knows a processor by name. Keys are read in profile_key.c,
+ * bodies of errors are written in profile_errors.c.
  */
 #include "weir/policy/profile.h"
 
-#include <stdio.h>
+/* ---- which requests carry keys ---- */
 
-static const struct profile profiles[] = {
-    {.name = "generic", .deduplicates = false, .key_field = {"idempotency-key", 15}},
-    {.name = "stripe",
-     .deduplicates = true,
-     .key_field = {"idempotency-key", 15},
-     .stripe_errors = true,
-     .stripe_should_retry = true},
-};
-
-const struct profile *profile_at(int index)
+bool profile_keys_method(const struct profile *profile, struct bytes method)
 {
-    return index >= 0 && (size_t)index < ARRAY_COUNT(profiles) ? &profiles[index] : NULL;
+    if (bytes_equal(method, BYTES("POST")) || bytes_equal(method, BYTES("PATCH"))) {
+        return true;
+    }
+    return (profile->keys_put && bytes_equal(method, BYTES("PUT"))) ||
+           (profile->keys_delete && bytes_equal(method, BYTES("DELETE")));
 }
 
-const struct profile *profile_find(struct bytes name)
+/* ---- what an answer proves ---- */
+
+static bool codes_hold(const struct profile_codes codes[PROFILE_CODES_MAX], uint16_t status)
 {
-    for (size_t i = 0; i < ARRAY_COUNT(profiles); i++) {
-        if (bytes_equal(name, bytes_from_text(profiles[i].name))) {
-            return &profiles[i];
+    for (int i = 0; i < PROFILE_CODES_MAX && codes[i].low != 0; i++) {
+        if (status >= codes[i].low && status <= codes[i].high) {
+            return true;
         }
     }
-    return NULL;
+    return false;
 }
 
-bool profile_is_definite(const struct profile *profile, uint16_t status)
+static bool says_not_executed(const struct profile *profile, profile_field_of field, const void *answer)
 {
-    (void)profile; /* both profiles read statuses alike */
-    bool proves_nothing = status == 408 || status == 500 || (status >= 502 && status <= 504) ||
-                          (status >= 520 && status <= 529);
-    return !proves_nothing;
+    if (profile->not_executed_field.len == 0 || field == NULL) {
+        return false;
+    }
+    struct bytes value = bytes_trim(field(answer, profile->not_executed_field));
+    return value.len > 0 && bytes_equal_nocase(value, profile->not_executed_value);
 }
+
+/*
+ * A success is never taken for "nothing was done", whatever its fields say.
+ * The narrow lists go first, so that a row may say 200-499 is final and 429 is
+ * not. What no list names proves nothing.
+ */
+enum idem_class profile_classify(const struct profile *profile, uint16_t status, profile_field_of field,
+                                 const void *answer)
+{
+    bool success = status >= 200 && status <= 299;
+    if (!success && says_not_executed(profile, field, answer)) {
+        return IDEM_CLASS_NOT_EXECUTED;
+    }
+    if (codes_hold(profile->busy, status)) {
+        return IDEM_CLASS_BUSY;
+    }
+    if (!success && codes_hold(profile->not_executed, status)) {
+        return IDEM_CLASS_NOT_EXECUTED;
+    }
+    return codes_hold(profile->final, status) ? IDEM_CLASS_FINAL : IDEM_CLASS_UNPROVEN;
+}
+
+/* ---- for how long a request may be sent again ---- */
+
+#define RESEND_MARGIN_PART 24      /* of the retention: clocks and calendars of the processor's */
+#define RESEND_MARGIN_MS UINT64_C(60000) /* besides a whole stay */
+
+/* Whole segments: /v2/orders holds /v2/orders and /v2/orders/7, not /v2/orders-old. */
+static bool path_is_under(struct bytes path, struct bytes prefix)
+{
+    if (!bytes_starts_with(path, prefix)) {
+        return false;
+    }
+    return prefix.len == 0 || prefix.at[prefix.len - 1] == '/' || path.len == prefix.len || path.at[prefix.len] == '/';
+}
+
+static uint64_t retention_ms(const struct profile *profile, struct bytes path)
+{
+    for (int i = 0; i < PROFILE_RETENTIONS_MAX && profile->retentions[i].ms != 0; i++) {
+        if (path_is_under(path, profile->retentions[i].prefix)) {
+            return profile->retentions[i].ms;
+        }
+    }
+    return 0;
+}
+
+uint64_t profile_resend_ms(const struct profile *profile, struct bytes path, uint32_t total_ms)
+{
+    if (!profile->deduplicates) {
+        return 0;
+    }
+    uint64_t kept_ms = retention_ms(profile, path);
+    uint64_t part_ms = kept_ms / RESEND_MARGIN_PART;
+    uint64_t stay_ms = total_ms + RESEND_MARGIN_MS;
+    uint64_t margin_ms = part_ms > stay_ms ? part_ms : stay_ms;
+    return kept_ms > margin_ms ? kept_ms - margin_ms : 0;
+}
+
+/* ---- which fields are kept with a stored answer ---- */
+
+/* Fields that say what the body is and which request it answers. Date is made anew, lengths are made of what is sent. */
+static const struct bytes common_fields[] = {
+    {"Content-Type", 12}, {"Content-Encoding", 16}, {"Content-Language", 16}, {"Content-Disposition", 19},
+    {"Location", 8},      {"ETag", 4},              {"Last-Modified", 13},    {"Cache-Control", 13},
+    {"Request-Id", 10},   {"X-Request-Id", 12},     {"Idempotency-Key", 15},
+};
+
+/* Of one connection, or made by weir for each answer. */
+static const struct bytes passing_fields[] = {
+    {"Connection", 10},        {"Keep-Alive", 10}, {"Proxy-Connection", 16},    {"TE", 2},
+    {"Trailer", 7},            {"Upgrade", 7},     {"Transfer-Encoding", 17},   {"Content-Length", 14},
+    {"Date", 4},               {"Via", 3},         {"Idempotent-Replayed", 19}, {"Stripe-Should-Retry", 19},
+};
+
+/* Wherever one of these stands in a name, its value may open a door. */
+static const struct bytes secret_words[] = {
+    {"cookie", 6}, {"authoriz", 8}, {"authentic", 9}, {"token", 5}, {"secret", 6}, {"password", 8}, {"api-key", 7},
+};
+
+static bool is_one_of(struct bytes name, const struct bytes *names, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (bytes_equal_nocase(name, names[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool holds_secret_word(struct bytes name)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(secret_words); i++) {
+        for (size_t at = 0; at + secret_words[i].len <= name.len; at++) {
+            if (bytes_equal_nocase(bytes_of(name.at + at, secret_words[i].len), secret_words[i])) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static bool pattern_fits(struct bytes pattern, struct bytes name)
+{
+    if (pattern.at[pattern.len - 1] != '*') {
+        return bytes_equal_nocase(pattern, name);
+    }
+    struct bytes start = bytes_take(pattern, pattern.len - 1);
+    return start.len > 0 && bytes_equal_nocase(bytes_take(name, start.len), start);
+}
+
+bool profile_keeps_field(const struct profile *profile, struct bytes name)
+{
+    bool never = is_one_of(name, passing_fields, ARRAY_COUNT(passing_fields)) || holds_secret_word(name) ||
+                 bytes_equal_nocase(bytes_take(name, 5), BYTES("Weir-"));
+    if (never) {
+        return false;
+    }
+    if (is_one_of(name, common_fields, ARRAY_COUNT(common_fields))) {
+        return true;
+    }
+    if (profile->key_place == KEY_IN_HEADER && bytes_equal_nocase(name, profile->key)) {
+        return true; /* processors that tell the key back are read by their SDKs */
+    }
+    for (int i = 0; i < PROFILE_FIELDS_MAX && profile->kept_fields[i].len > 0; i++) {
+        if (pattern_fits(profile->kept_fields[i], name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- errors of weir's own ---- */
 
 uint16_t profile_status(const struct profile *profile, enum reason reason)
 {
-    if (profile->stripe_errors && reason == REASON_KEY_REUSED) {
-        return 400; /* Stripe's idempotency_error */
+    for (int i = 0; i < PROFILE_CODES_MAX && profile->statuses[i].status != 0; i++) {
+        if (profile->statuses[i].reason == reason) {
+            return profile->statuses[i].status;
+        }
     }
     return reason_status(reason);
-}
-
-/* Stripe's error types, by which its SDKs choose the exception. */
-static const char *stripe_type(enum reason reason, uint16_t status)
-{
-    if (reason == REASON_KEY_REUSED || reason == REASON_KEY_IN_PROGRESS) {
-        return "idempotency_error";
-    }
-    if (status == 429) {
-        return "rate_limit_error";
-    }
-    if (status == 401) {
-        return "authentication_error";
-    }
-    return status < 500 && status != 409 ? "invalid_request_error" : "api_error";
-}
-
-static void put_stripe_error(struct json *json, enum reason reason, uint16_t status, const char *message)
-{
-    char code[64];
-    (void)snprintf(code, sizeof code, "weir_%s", reason_name(reason));
-    json_key(json, "error");
-    json_object_open(json);
-    json_put_text(json, "type", stripe_type(reason, status));
-    json_put_text(json, "code", code);
-    json_put_text(json, "message", message);
-    json_object_close(json);
-}
-
-void profile_error_body(const struct profile *profile, struct json *json, enum reason reason, enum outcome outcome,
-                        enum retry retry, const char *request_id, const char *detail)
-{
-    uint16_t status = profile_status(profile, reason);
-    const char *message = reason_sentence_for(reason, outcome);
-    char type[96];
-    (void)snprintf(type, sizeof type, "urn:weir:reason:%s", reason_name(reason));
-
-    json_object_open(json);
-    json_put_text(json, "type", type);
-    json_put_text(json, "title", message);
-    json_put_u64(json, "status", status);
-    if (detail != NULL && detail[0] != '\0') {
-        json_put_text(json, "detail", detail);
-    }
-    json_put_text(json, "reason", reason_name(reason));
-    json_put_text(json, "outcome", outcome_name(outcome));
-    json_put_text(json, "retry", retry_name(retry));
-    json_put_text(json, "request_id", request_id);
-    if (profile->stripe_errors) {
-        put_stripe_error(json, reason, status, message);
-    }
-    json_object_close(json);
-}
-
-char *profile_explain(const struct profile *profile)
-{
-    char *text = NULL;
-    size_t len = 0;
-    FILE *out = open_memstream(&text, &len);
-    if (out == NULL) {
-        return NULL;
-    }
-    fprintf(out,
-            "profiles.%s\n\n"
-            "  key          header:%.*s\n"
-            "  deduplicates %s\n"
-            "  errors       problem+json%s\n"
-            "  retry hint   Weir-Retry%s\n"
-            "  unproven     408 500 502 503 504 520-529 prove nothing: their outcome is unknown\n",
-            profile->name, BYTES_ARG(profile->key_field),
-            profile->deduplicates ? "yes: the processor executes one key once" : "no",
-            profile->stripe_errors ? " with Stripe's error object" : "",
-            profile->stripe_should_retry ? ", Stripe-Should-Retry" : "");
-    return fclose(out) == 0 ? text : NULL;
 }
