@@ -119,6 +119,12 @@ struct idem_op {
     uint64_t resend_ms;               /* duration; 0: never send twice */
     uint64_t keep_unknown_ms;         /* duration */
     uint64_t lease_ms;                /* BEGIN, RENEW: duration */
+    /*
+     * COMPLETE, MARK: duration since the record was first bound, as its owner knows it (BEGIN's result->age_ms and the
+     * time since; the store adds the time in which it tries). A record that was lost comes back that old: else the
+     * time in which it may be sent again would begin anew and outlast the processor's memory.
+     */
+    uint64_t age_ms;
     /* COMPLETE */
     uint16_t status;
     struct bytes answer;              /* sealed; len 0: too large to keep */
@@ -145,7 +151,8 @@ enum idem_verdict {
     IDEM_REFUSED,   /* ABANDON of an ambiguous record, RESOLVE of one in flight */
     IDEM_ALREADY,   /* done before: status and answer are told */
     IDEM_REASSERTED,/* the store had lost it; it is there again */
-    IDEM_CONFLICT,  /* the record is bound to another processor or upstream key: perhaps executed twice. Alarm */
+    IDEM_CONFLICT,  /* COMPLETE, MARK: the record is another request's, or bound to another processor or upstream key:
+                       perhaps executed twice. Nothing is changed. Alarm */
     IDEM_NONE,      /* there is no such record */
     IDEM_EXPIRED,   /* LAPSE: an unknown's time was over; it is gone */
     IDEM_VERDICT_COUNT
