@@ -102,7 +102,9 @@ static struct idem_next on_result(struct idem_driver *driver, const struct idem_
     case IDEM_MISMATCH:
         return refuse(driver, REASON_KEY_REUSED);
     default:
-        check_failed(__FILE__, __LINE__, "a verdict of BEGIN");
+        break;
+    }
+    check_failed(__FILE__, __LINE__, "a verdict of BEGIN");
 }
 
 /* ---- the processor ---- */
