@@ -73,6 +73,10 @@ void profile_from_conf(struct profile *profile, const struct conf_profile *from)
     copy_codes(profile->final, from->final, from->final_count);
     copy_codes(profile->not_executed, from->not_executed, from->not_executed_count);
     copy_codes(profile->busy, from->busy, from->busy_count);
+    CHECK(from->unproven_word_count <= PROFILE_WORDS_MAX);
+    for (int i = 0; i < from->unproven_word_count; i++) {
+        profile->unproven_words[i] = bytes_from_text(from->unproven_words[i]);
+    }
     copy_fields(profile->print_fields, from->print_fields, from->print_field_count);
     copy_fields(profile->kept_fields, from->kept_fields, from->kept_field_count);
     split_field(from->not_executed_field, &profile->not_executed_field, &profile->not_executed_value);

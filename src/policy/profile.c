@@ -39,25 +39,49 @@ static bool says_not_executed(const struct profile *profile, profile_field_of fi
     return value.len > 0 && bytes_equal_nocase(value, profile->not_executed_value);
 }
 
+static bool is_success(uint16_t status)
+{
+    return status >= 200 && status <= 299;
+}
+
 /*
- * A success is never taken for "nothing was done", whatever its fields say.
  * The narrow lists go first, so that a row may say 200-499 is final and 429 is
- * not. What no list names proves nothing.
+ * not. A success is never taken for "nothing was done", whatever its fields
+ * say. What no list names proves nothing.
  */
 enum idem_class profile_classify(const struct profile *profile, uint16_t status, profile_field_of field,
                                  const void *answer)
 {
-    bool success = status >= 200 && status <= 299;
-    if (!success && says_not_executed(profile, field, answer)) {
-        return IDEM_CLASS_NOT_EXECUTED;
+    bool busy = codes_hold(profile->busy, status);
+    bool final = codes_hold(profile->final, status);
+    if (is_success(status)) {
+        return final ? IDEM_CLASS_FINAL : busy ? IDEM_CLASS_BUSY : IDEM_CLASS_UNPROVEN;
     }
-    if (codes_hold(profile->busy, status)) {
+    /* The field says "not now": of the key, where the status can mean that; else of the request as a whole. */
+    bool not_now = says_not_executed(profile, field, answer);
+    bool field_decides = final && profile->not_executed_field.len > 0;
+    if (busy && (not_now || !field_decides)) {
         return IDEM_CLASS_BUSY;
     }
-    if (!success && codes_hold(profile->not_executed, status)) {
+    if (not_now || codes_hold(profile->not_executed, status)) {
         return IDEM_CLASS_NOT_EXECUTED;
     }
-    return codes_hold(profile->final, status) ? IDEM_CLASS_FINAL : IDEM_CLASS_UNPROVEN;
+    return final ? IDEM_CLASS_FINAL : IDEM_CLASS_UNPROVEN;
+}
+
+enum idem_class profile_classify_body(const struct profile *profile, uint16_t status, enum idem_class class,
+                                      struct bytes body, bool encoded)
+{
+    bool definite = class == IDEM_CLASS_FINAL || class == IDEM_CLASS_NOT_EXECUTED;
+    if (is_success(status) || !definite) {
+        return class;
+    }
+    for (int i = 0; i < PROFILE_WORDS_MAX && profile->unproven_words[i].len > 0; i++) {
+        if (encoded || bytes_find_text(body, profile->unproven_words[i]) != SIZE_MAX) {
+            return IDEM_CLASS_UNPROVEN;
+        }
+    }
+    return class;
 }
 
 /* ---- for how long a request may be sent again ---- */

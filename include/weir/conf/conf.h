@@ -59,6 +59,8 @@ struct conf_profile {
     struct conf_codes *final, *not_executed, *busy;
     int final_count, not_executed_count, busy_count;
     const char *not_executed_field;  /* "Transient-Error: true"; NULL: none */
+    const char **unproven_words;     /* words in the body of a refusal that proves nothing ("DUPLICATE_REQUEST_ID") */
+    int unproven_word_count;
     const char **print_fields;       /* headers that belong to the fingerprint */
     int print_field_count;
     const char **kept_fields;        /* headers kept with a stored answer */

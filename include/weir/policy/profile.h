@@ -21,6 +21,7 @@
 #define PROFILE_CODES_MAX 16
 #define PROFILE_FIELDS_MAX 16
 #define PROFILE_RETENTIONS_MAX 16
+#define PROFILE_WORDS_MAX 8
 #define PROFILE_KEY_BYTES_MAX 255 /* no profile allows more */
 
 /* Where a key stands in a request. */
@@ -31,7 +32,7 @@ struct profile_codes {
     uint16_t low, high;
 };
 
-/* For how long keys of requests to paths with this start are de-duplicated; prefix len 0: all others. */
+/* For how long keys of requests to paths under this prefix (whole segments) are de-duplicated; len 0: all others. */
 struct profile_retention {
     struct bytes prefix;
     uint64_t ms;
@@ -59,15 +60,20 @@ struct profile {
     enum key_place key_place;
     struct bytes key;                /* name of the header as it is sent ("Idempotency-Key"), or JSON pointer of a member */
     uint16_t key_bytes_min, key_bytes_max;
-    const char *key_chars;           /* what a key may consist of; NULL: visible ASCII */
+    const char *key_chars;           /* what a key may consist of: characters and ranges, "A-Za-z0-9_-"; NULL: visible ASCII */
     bool keys_put, keys_delete;      /* PUT and DELETE carry keys, as POST and PATCH always do */
     struct profile_retention retentions[PROFILE_RETENTIONS_MAX]; /* the first that fits; ms 0 ends it */
     struct profile_codes final[PROFILE_CODES_MAX];        /* E+: the last word */
     struct profile_codes not_executed[PROFILE_CODES_MAX]; /* E-: nothing was executed and nothing is remembered */
     struct profile_codes busy[PROFILE_CODES_MAX];         /* B: at work on this key */
                                                           /* all others are E?: they prove nothing */
-    struct bytes not_executed_field; /* an answer with this field and value is E-, whatever its status; len 0: none */
+    /*
+     * A refusal (no 2xx) with this field and value is E-, whatever its status; len 0: none. But where its status
+     * stands in `busy`, it is B; and a status in both `busy` and `final` is B with the field and E+ without.
+     */
+    struct bytes not_executed_field;
     struct bytes not_executed_value;
+    struct bytes unproven_words[PROFILE_WORDS_MAX]; /* a refusal whose body holds one of these proves nothing; len 0 ends it */
     struct bytes print_fields[PROFILE_FIELDS_MAX]; /* headers that belong to the fingerprint ("Stripe-Account") */
     struct bytes kept_fields[PROFILE_FIELDS_MAX];  /* headers kept with a stored answer, beside the common ones; '*' at the end: a prefix */
     struct bytes replay_marker;      /* the processor's own mark on a replayed answer; passed through; len 0: none */
@@ -87,6 +93,12 @@ bool profile_keys_method(const struct profile *profile, struct bytes method);
 typedef struct bytes (*profile_field_of)(const void *answer, struct bytes name);
 enum idem_class profile_classify(const struct profile *profile, uint16_t status, profile_field_of field,
                                  const void *answer);
+/*
+ * The class of an answer whose body is known: as above, unless a refusal's body holds one of the profile's
+ * unproven_words. `encoded`: a Content-Encoding hides the words, so a refusal proves nothing where there are any.
+ */
+enum idem_class profile_classify_body(const struct profile *profile, uint16_t status, enum idem_class class,
+                                      struct bytes body, bool encoded);
 
 /*
  * For how long after its first attempt a request to `path` may be sent again:
