@@ -78,7 +78,7 @@ static void put_stripe(struct json *json, const struct own_error *error)
     json_key(json, "error");
     json_object_open(json);
     json_put_text(json, "type", stripe_type(error));
-    json_put_text(json, "code", error->code);
+    json_put_text(json, "code", error->reason == REASON_KEY_IN_PROGRESS ? "idempotency_key_in_use" : error->code);
     json_put_text(json, "message", error->message);
     json_object_close(json);
 }
@@ -100,7 +100,8 @@ static const char *adyen_type(enum own_kind kind)
 
 static void put_adyen(struct json *json, const struct own_error *error)
 {
-    json_put_text(json, "errorCode", error->code);
+    /* 704: "request already processed or in progress" */
+    json_put_text(json, "errorCode", error->reason == REASON_KEY_IN_PROGRESS ? "704" : error->code);
     json_put_text(json, "message", error->message);
     json_put_text(json, "errorType", adyen_type(kind_of(error)));
 }
@@ -173,7 +174,7 @@ static void put_paypal(struct json *json, const struct own_error *error)
     json_key(json, "details");
     json_array_open(json);
     json_object_open(json);
-    put_upper(json, "issue", error->code);
+    put_upper(json, "issue", error->reason == REASON_KEY_IN_PROGRESS ? "PREVIOUS_REQUEST_IN_PROGRESS" : error->code);
     json_put_text(json, "description", error->message);
     json_object_close(json);
     json_array_close(json);

@@ -1,87 +1,304 @@
-/* Profiles: what a status proves, and error bodies that an SDK takes for errors. */
+/* Profiles: what an answer proves, for how long a key protects, and which fields are kept with a stored answer. */
 #include "base/unit.h"
 
 #include "weir/policy/profile.h"
 
-static const struct profile *stripe(void)
+#define SECOND UINT64_C(1000)
+#define HOUR (3600 * SECOND)
+
+/* An answer with one field. */
+struct answer {
+    const char *name, *value;
+};
+
+static struct bytes field_of(const void *answer, struct bytes name)
 {
-    return profile_find(BYTES("stripe"));
+    const struct answer *from = answer;
+    return from->name != NULL && bytes_equal_nocase(bytes_from_text(from->name), name) ? bytes_from_text(from->value)
+                                                                                       : BYTES_NONE;
 }
 
-static const struct profile *generic(void)
+static enum idem_class class_of(const struct profile *profile, uint16_t status)
 {
-    return profile_find(BYTES("generic"));
+    return profile_classify(profile, status, NULL, NULL);
 }
 
-static struct bytes body_of(const struct profile *profile, enum reason reason, char *text, size_t size)
+static enum idem_class class_with(const struct profile *profile, uint16_t status, const char *name, const char *value)
 {
-    struct json json;
-    json_init(&json, text, size);
-    profile_error_body(profile, &json, reason, reason_outcome(reason), RETRY_NO, "0123", "some \"words\"");
-    assert_false(json.overflow);
-    return json_bytes(&json);
+    struct answer answer = {name, value};
+    return profile_classify(profile, status, field_of, &answer);
 }
 
-static bool holds(struct bytes text, const char *part)
+static struct profile made(void)
 {
-    return bytes_find_text(text, bytes_from_text(part)) != SIZE_MAX;
+    return (struct profile){
+        .name = "made",
+        .deduplicates = true,
+        .key = BYTES("Payment-Key"),
+        .key_bytes_min = 1,
+        .key_bytes_max = 255,
+        .final = {{200, 299}, {400, 499}},
+        .not_executed = {{401, 401}, {403, 403}, {429, 429}},
+        .busy = {{409, 409}},
+    };
 }
 
-static void test_server_errors_prove_nothing_and_declines_do(void **state)
+static struct profile with_field(void)
 {
-    static const uint16_t unproven[] = {408, 500, 502, 503, 504, 520, 529};
-    static const uint16_t proven[] = {200, 201, 302, 400, 401, 402, 404, 409, 422, 429, 501, 505};
+    struct profile profile = made();
+    profile.busy[1] = (struct profile_codes){422, 422};
+    profile.not_executed_field = BYTES("Transient-Error");
+    profile.not_executed_value = BYTES("true");
+    return profile;
+}
+
+/* ---- methods ---- */
+
+static void test_post_and_patch_carry_keys_and_others_where_the_profile_says_so(void **state)
+{
+    struct profile profile = made();
 
     (void)state;
-    for (size_t i = 0; i < ARRAY_COUNT(unproven); i++) {
-        assert_false(profile_is_definite(generic(), unproven[i]));
+    assert_true(profile_keys_method(&profile, BYTES("POST")));
+    assert_true(profile_keys_method(&profile, BYTES("PATCH")));
+    assert_false(profile_keys_method(&profile, BYTES("PUT")));
+    assert_false(profile_keys_method(&profile, BYTES("DELETE")));
+    profile.keys_put = true;
+    assert_true(profile_keys_method(&profile, BYTES("PUT")));
+    assert_false(profile_keys_method(&profile, BYTES("DELETE")));
+    profile.keys_delete = true;
+    assert_true(profile_keys_method(&profile, BYTES("DELETE")));
+    assert_false(profile_keys_method(&profile, BYTES("GET")));
+    assert_false(profile_keys_method(&profile, BYTES("post")));
+}
+
+/* ---- classes ---- */
+
+static void test_lists_are_inclusive_and_the_narrow_ones_win(void **state)
+{
+    struct profile profile = made();
+
+    (void)state;
+    assert_int_equal(class_of(&profile, 200), IDEM_CLASS_FINAL);
+    assert_int_equal(class_of(&profile, 299), IDEM_CLASS_FINAL);
+    assert_int_equal(class_of(&profile, 400), IDEM_CLASS_FINAL);
+    assert_int_equal(class_of(&profile, 499), IDEM_CLASS_FINAL);
+    assert_int_equal(class_of(&profile, 401), IDEM_CLASS_NOT_EXECUTED);
+    assert_int_equal(class_of(&profile, 429), IDEM_CLASS_NOT_EXECUTED);
+    assert_int_equal(class_of(&profile, 409), IDEM_CLASS_BUSY);
+}
+
+static void test_what_no_list_names_proves_nothing(void **state)
+{
+    static const uint16_t statuses[] = {100, 300, 302, 399, 500, 502, 503, 504, 520, 599};
+    struct profile profile = made();
+    struct profile empty = {.name = "empty"};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(statuses); i++) {
+        assert_int_equal(class_of(&profile, statuses[i]), IDEM_CLASS_UNPROVEN);
     }
-    for (size_t i = 0; i < ARRAY_COUNT(proven); i++) {
-        assert_true(profile_is_definite(stripe(), proven[i]));
+    assert_int_equal(class_of(&empty, 200), IDEM_CLASS_UNPROVEN);
+}
+
+static void test_a_full_list_ends_at_its_bound(void **state)
+{
+    struct profile profile = {.name = "full"};
+
+    (void)state;
+    for (int i = 0; i < PROFILE_CODES_MAX; i++) {
+        profile.final[i] = (struct profile_codes){(uint16_t)(400 + i), (uint16_t)(400 + i)};
+    }
+    assert_int_equal(class_of(&profile, 400 + PROFILE_CODES_MAX - 1), IDEM_CLASS_FINAL);
+    assert_int_equal(class_of(&profile, 400 + PROFILE_CODES_MAX), IDEM_CLASS_UNPROVEN);
+}
+
+static void test_a_refusal_with_the_field_was_not_executed_whatever_its_status(void **state)
+{
+    struct profile profile = with_field();
+
+    (void)state;
+    assert_int_equal(class_with(&profile, 500, "transient-error", "true"), IDEM_CLASS_NOT_EXECUTED);
+    assert_int_equal(class_with(&profile, 503, "Transient-Error", " TRUE "), IDEM_CLASS_NOT_EXECUTED);
+    assert_int_equal(class_with(&profile, 400, "Transient-Error", "true"), IDEM_CLASS_NOT_EXECUTED);
+    assert_int_equal(class_with(&profile, 500, "Transient-Error", "false"), IDEM_CLASS_UNPROVEN);
+    assert_int_equal(class_with(&profile, 500, "Transient-Error", ""), IDEM_CLASS_UNPROVEN);
+    assert_int_equal(class_with(&profile, 500, NULL, NULL), IDEM_CLASS_UNPROVEN);
+    assert_int_equal(class_of(&profile, 500), IDEM_CLASS_UNPROVEN);
+}
+
+static void test_a_success_is_never_taken_for_nothing_done(void **state)
+{
+    struct profile profile = with_field();
+
+    (void)state;
+    profile.not_executed[0] = (struct profile_codes){200, 299};
+    assert_int_equal(class_with(&profile, 200, "Transient-Error", "true"), IDEM_CLASS_FINAL);
+    profile.final[0] = (struct profile_codes){201, 201};
+    assert_int_equal(class_with(&profile, 200, "Transient-Error", "true"), IDEM_CLASS_UNPROVEN);
+}
+
+static void test_where_a_status_is_busy_and_final_the_field_decides(void **state)
+{
+    struct profile profile = with_field();
+
+    (void)state;
+    assert_int_equal(class_with(&profile, 422, "Transient-Error", "true"), IDEM_CLASS_BUSY);
+    assert_int_equal(class_with(&profile, 422, NULL, NULL), IDEM_CLASS_FINAL);
+    profile.final[1].high = 404;
+    assert_int_equal(class_with(&profile, 409, NULL, NULL), IDEM_CLASS_BUSY);
+    assert_int_equal(class_with(&profile, 409, "Transient-Error", "true"), IDEM_CLASS_BUSY);
+    profile = made(); /* without such a field busy wins */
+    assert_int_equal(class_of(&profile, 409), IDEM_CLASS_BUSY);
+}
+
+static void test_words_about_the_key_prove_nothing_about_the_payment(void **state)
+{
+    struct profile profile = made();
+    struct bytes duplicate = BYTES("{\"name\":\"DUPLICATE_REQUEST_ID\"}");
+    struct bytes declined = BYTES("{\"name\":\"INSTRUMENT_DECLINED\"}");
+
+    (void)state;
+    assert_int_equal(profile_classify_body(&profile, 400, IDEM_CLASS_FINAL, duplicate, false), IDEM_CLASS_FINAL);
+    profile.unproven_words[0] = BYTES("IN_PROGRESS");
+    profile.unproven_words[1] = BYTES("DUPLICATE_REQUEST_ID");
+    assert_int_equal(profile_classify_body(&profile, 400, IDEM_CLASS_FINAL, duplicate, false), IDEM_CLASS_UNPROVEN);
+    assert_int_equal(profile_classify_body(&profile, 403, IDEM_CLASS_NOT_EXECUTED, duplicate, false),
+                     IDEM_CLASS_UNPROVEN);
+    assert_int_equal(profile_classify_body(&profile, 422, IDEM_CLASS_FINAL, declined, false), IDEM_CLASS_FINAL);
+    assert_int_equal(profile_classify_body(&profile, 422, IDEM_CLASS_FINAL, BYTES_NONE, false), IDEM_CLASS_FINAL);
+    assert_int_equal(profile_classify_body(&profile, 409, IDEM_CLASS_BUSY, duplicate, false), IDEM_CLASS_BUSY);
+    /* A success may quote anything. */
+    assert_int_equal(profile_classify_body(&profile, 201, IDEM_CLASS_FINAL, duplicate, false), IDEM_CLASS_FINAL);
+    /* What cannot be read could hold the words. */
+    assert_int_equal(profile_classify_body(&profile, 422, IDEM_CLASS_FINAL, BYTES("\x1f\x8b"), true),
+                     IDEM_CLASS_UNPROVEN);
+    assert_int_equal(profile_classify_body(&profile, 200, IDEM_CLASS_FINAL, BYTES("\x1f\x8b"), true), IDEM_CLASS_FINAL);
+}
+
+/* ---- for how long a request may be sent again ---- */
+
+static void test_sending_again_ends_a_margin_before_the_processor_forgets(void **state)
+{
+    struct profile profile = made();
+
+    (void)state;
+    profile.retentions[0].ms = 24 * HOUR;
+    assert_int_equal(profile_resend_ms(&profile, BYTES("/v1"), 35000), 23 * HOUR);
+    profile.retentions[0].ms = 600 * SECOND; /* a whole stay and a minute are more than the 24th part */
+    assert_int_equal(profile_resend_ms(&profile, BYTES("/v1"), 35000), 505 * SECOND);
+    profile.retentions[0].ms = 95 * SECOND;
+    assert_int_equal(profile_resend_ms(&profile, BYTES("/v1"), 35000), 0);
+    profile.retentions[0].ms = 1;
+    assert_int_equal(profile_resend_ms(&profile, BYTES("/v1"), UINT32_MAX), 0);
+}
+
+static void test_what_does_not_de_duplicate_is_never_sent_again(void **state)
+{
+    struct profile profile = made();
+
+    (void)state;
+    assert_int_equal(profile_resend_ms(&profile, BYTES("/v1"), 0), 0); /* no retention is known */
+    profile.retentions[0].ms = 24 * HOUR;
+    assert_int_not_equal(profile_resend_ms(&profile, BYTES("/v1"), 0), 0);
+    profile.deduplicates = false;
+    assert_int_equal(profile_resend_ms(&profile, BYTES("/v1"), 0), 0);
+}
+
+static void test_the_first_retention_whose_path_fits_by_whole_segments_counts(void **state)
+{
+    struct profile profile = made();
+
+    (void)state;
+    profile.retentions[0] = (struct profile_retention){BYTES("/v2/orders"), 48 * HOUR};
+    profile.retentions[1] = (struct profile_retention){BYTES("/v2/"), 24 * HOUR};
+    assert_int_equal(profile_resend_ms(&profile, BYTES("/v2/orders"), 0), 46 * HOUR);
+    assert_int_equal(profile_resend_ms(&profile, BYTES("/v2/orders/7/capture"), 0), 46 * HOUR);
+    assert_int_equal(profile_resend_ms(&profile, BYTES("/v2/orders-old"), 0), 23 * HOUR);
+    assert_int_equal(profile_resend_ms(&profile, BYTES("/v2/"), 0), 23 * HOUR);
+    assert_int_equal(profile_resend_ms(&profile, BYTES("/v1/orders"), 0), 0);
+}
+
+/* ---- fields ---- */
+
+static void test_what_describes_an_answer_is_kept(void **state)
+{
+    static const char *const kept[] = {"Content-Type", "content-encoding", "LOCATION",     "ETag",
+                                       "Request-Id",   "X-Request-Id",     "Payment-Key",  "Idempotency-Key",
+                                       "Stripe-Thing", "stripe-version",   "Exact"};
+    static const char *const passed[] = {"Server", "X-Powered-By", "Exactly", "Stripe", "X-Stripe-Thing", ""};
+    struct profile profile = made();
+
+    (void)state;
+    profile.kept_fields[0] = BYTES("Stripe-*");
+    profile.kept_fields[1] = BYTES("Exact");
+    for (size_t i = 0; i < ARRAY_COUNT(kept); i++) {
+        if (!profile_keeps_field(&profile, bytes_from_text(kept[i]))) {
+            fail_msg("%s is not kept", kept[i]);
+        }
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(passed); i++) {
+        if (profile_keeps_field(&profile, bytes_from_text(passed[i]))) {
+            fail_msg("%s is kept", passed[i]);
+        }
     }
 }
 
-static void test_the_stripe_body_has_an_error_object_and_the_generic_one_has_none(void **state)
+static void test_credentials_and_fields_of_one_connection_are_never_kept(void **state)
 {
-    char text[2048];
+    static const char *const never[] = {
+        "Set-Cookie", "set-cookie2", "Authorization", "Proxy-Authenticate", "WWW-Authenticate", "Authentication-Info",
+        "X-Access-Token", "Stripe-Secret", "X-Api-Key", "Connection", "Keep-Alive", "Transfer-Encoding", "Upgrade",
+        "Trailer", "TE", "Content-Length", "Date", "Weir-Outcome", "weir-request-id", "Idempotent-Replayed",
+        "Stripe-Should-Retry",
+    };
+    struct profile profile = made();
 
     (void)state;
-    struct bytes body = body_of(stripe(), REASON_RESPONSE_TIMEOUT, text, sizeof text);
-    assert_true(holds(body, "\"error\":{\"type\":\"api_error\""));
-    assert_true(holds(body, "\"outcome\":\"unknown\""));
-    body = body_of(generic(), REASON_RESPONSE_TIMEOUT, text, sizeof text);
-    assert_false(holds(body, "\"error\":"));
-    assert_true(holds(body, "\"status\":504"));
-    assert_true(holds(body, "some \\\"words\\\""));
+    for (size_t i = 0; i < ARRAY_COUNT(never); i++) {
+        for (int listed = 0; listed < 2; listed++) { /* not even where the profile lists it */
+            profile.kept_fields[0] = listed ? bytes_from_text(never[i]) : BYTES_NONE;
+            if (profile_keeps_field(&profile, bytes_from_text(never[i]))) {
+                fail_msg("%s is kept", never[i]);
+            }
+        }
+    }
+    profile.kept_fields[0] = BYTES("*"); /* no prefix at all */
+    assert_false(profile_keeps_field(&profile, BYTES("Server")));
 }
 
-static void test_stripe_error_types_follow_the_status(void **state)
+/* ---- statuses ---- */
+
+static void test_a_profile_may_give_a_reason_another_status(void **state)
 {
-    char text[2048];
+    struct profile profile = made();
 
     (void)state;
-    assert_true(holds(body_of(stripe(), REASON_RATE_LIMITED, text, sizeof text), "rate_limit_error"));
-    assert_true(holds(body_of(stripe(), REASON_BAD_REQUEST, text, sizeof text), "invalid_request_error"));
-    assert_true(holds(body_of(stripe(), REASON_KEY_REUSED, text, sizeof text), "idempotency_error"));
-    assert_int_equal(profile_status(stripe(), REASON_KEY_REUSED), 400);
-    assert_int_equal(profile_status(generic(), REASON_KEY_REUSED), 422);
-}
-
-static void test_an_unknown_name_is_no_profile(void **state)
-{
-    (void)state;
-    assert_null(profile_find(BYTES("strip")));
-    assert_non_null(profile_at(0));
-    assert_null(profile_at(2));
+    assert_int_equal(profile_status(&profile, REASON_KEY_REUSED), 422);
+    profile.statuses[0] = (struct profile_status_row){REASON_KEY_REUSED, 400};
+    profile.statuses[1] = (struct profile_status_row){REASON_OUTCOME_UNKNOWN, 500};
+    assert_int_equal(profile_status(&profile, REASON_KEY_REUSED), 400);
+    assert_int_equal(profile_status(&profile, REASON_OUTCOME_UNKNOWN), 500);
+    assert_int_equal(profile_status(&profile, REASON_RESPONSE_TIMEOUT), 504);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_server_errors_prove_nothing_and_declines_do),
-        cmocka_unit_test(test_the_stripe_body_has_an_error_object_and_the_generic_one_has_none),
-        cmocka_unit_test(test_stripe_error_types_follow_the_status),
-        cmocka_unit_test(test_an_unknown_name_is_no_profile),
+        cmocka_unit_test(test_post_and_patch_carry_keys_and_others_where_the_profile_says_so),
+        cmocka_unit_test(test_lists_are_inclusive_and_the_narrow_ones_win),
+        cmocka_unit_test(test_what_no_list_names_proves_nothing),
+        cmocka_unit_test(test_a_full_list_ends_at_its_bound),
+        cmocka_unit_test(test_a_refusal_with_the_field_was_not_executed_whatever_its_status),
+        cmocka_unit_test(test_a_success_is_never_taken_for_nothing_done),
+        cmocka_unit_test(test_where_a_status_is_busy_and_final_the_field_decides),
+        cmocka_unit_test(test_words_about_the_key_prove_nothing_about_the_payment),
+        cmocka_unit_test(test_sending_again_ends_a_margin_before_the_processor_forgets),
+        cmocka_unit_test(test_what_does_not_de_duplicate_is_never_sent_again),
+        cmocka_unit_test(test_the_first_retention_whose_path_fits_by_whole_segments_counts),
+        cmocka_unit_test(test_what_describes_an_answer_is_kept),
+        cmocka_unit_test(test_credentials_and_fields_of_one_connection_are_never_kept),
+        cmocka_unit_test(test_a_profile_may_give_a_reason_another_status),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
