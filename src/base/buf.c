@@ -101,6 +101,17 @@ int buf_vectors(const struct buf *buf, struct iovec *vectors, int max)
     return count;
 }
 
+size_t buf_copy(const struct buf *buf, char *at)
+{
+    size_t len = 0;
+    for (const struct block *block = buf->first; block != NULL; block = block->next) {
+        size_t run = block->used_bytes - block->read_bytes;
+        memcpy(at + len, block->data + block->read_bytes, run);
+        len += run;
+    }
+    return len;
+}
+
 void buf_consume(struct buf *buf, size_t len)
 {
     CHECK(len <= buf->len);

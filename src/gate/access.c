@@ -3,7 +3,7 @@
  * credential or body; card numbers masked. Field names follow OpenTelemetry's
  * HTTP conventions where there is one, `weir.` where there is none.
  */
-#include "exchange.h"
+#include "claim.h"
 
 #include "weir/base/clock.h"
 #include "weir/base/json.h"
@@ -113,6 +113,17 @@ static char *put_routing(char *at, const struct exchange *x)
     return at;
 }
 
+/* For `weir idempotency show`. */
+static char *put_record(char *at, const struct exchange *x)
+{
+    char text[IDEM_SHORT_BYTES + 1];
+    if (x->claim == NULL) {
+        return at;
+    }
+    idem_name_short(&x->claim->name, text);
+    return put_own(at, KEY_OF_TEXT("weir.record"), bytes_of(text, IDEM_SHORT_BYTES));
+}
+
 static char *put_verdict(char *at, const char *end, const struct exchange *x)
 {
     char letter = exchange_phase_letter(x->ended_in);
@@ -159,6 +170,7 @@ void access_write(struct exchange *x)
     at += LOG_TIME_BYTES;
     at = put_request(at, end - ACCESS_OWN_BYTES_MAX, x);
     at = put_routing(at, x);
+    at = put_record(at, x);
     at = put_verdict(at, end, x);
     at = put_times(at, x);
     *at++ = '}';

@@ -6,11 +6,14 @@
  *  first byte ---------------> HEAD    parse, byte check, policy
  *                              ROUTE   host, route, sizes                policy/route
  *  body -------------------->  BODY    held whole and checked
+ *                              ADMIT   keyed: claim the key's record --> store
  *                              LINK    choose an endpoint, get a link -> upstream/call
  *  =================== first byte out: money may move from here ==================
  *                              SEND    head and body ----------------->  upstream/link
  *                              WAIT    for the answer's head
- *  answer <------------------  RELAY   as it comes, with back-pressure
+ *  answer <------------------  RELAY   as it comes, with back-pressure; a keyed one is held for
+ *                              COMMIT  the record, 50 ms at most ------> store
+ *                              LATE    answered unknown: listens on, for the record alone
  *                              DONE    access line, link back, arena reset
  *
  *  exchange_step() is the only control flow. Callbacks record a fact in the
@@ -21,7 +24,7 @@
  *  A client that leaves before the first byte out cancels the exchange; after
  *  it, the exchange lives on without its client until the answer is known.
  */
-#include "exchange.h"
+#include "claim.h"
 
 #include <stdio.h>
 
@@ -57,11 +60,14 @@ void exchange_enter(struct exchange *x, enum exchange_phase phase)
     static const uint16_t legal[PHASE_COUNT] = {
         [PHASE_HEAD] = TO(ROUTE) | TO(DONE),
         [PHASE_ROUTE] = TO(BODY) | TO(LINK) | TO(DONE),
-        [PHASE_BODY] = TO(LINK) | TO(DONE),
+        [PHASE_BODY] = TO(ADMIT) | TO(LINK) | TO(DONE),
+        [PHASE_ADMIT] = TO(LINK) | TO(DONE),
         [PHASE_LINK] = TO(SEND) | TO(DONE),
         [PHASE_SEND] = TO(LINK) | TO(WAIT) | TO(RELAY) | TO(DONE),
-        [PHASE_WAIT] = TO(RELAY) | TO(DONE),
-        [PHASE_RELAY] = TO(DONE),
+        [PHASE_WAIT] = TO(RELAY) | TO(LATE) | TO(DONE),
+        [PHASE_RELAY] = TO(COMMIT) | TO(LATE) | TO(DONE),
+        [PHASE_COMMIT] = TO(RELAY) | TO(DONE),
+        [PHASE_LATE] = TO(DONE),
     };
 #undef TO
     CHECK((legal[x->phase] >> phase & 1u) != 0);
@@ -195,11 +201,26 @@ static void take_route(struct exchange *x, struct route_ready *route)
     stats_add(x->gate->options.stats, route->stat_in_flight, 1);
 }
 
+/* A caller that must be known and is not. */
+static bool is_stranger(const struct exchange *x)
+{
+    return generation_conf(x->generation)->tenants.refuse_unknown && !scope_of(x).known;
+}
+
 static enum step step_route(struct exchange *x)
 {
     const struct http_head *head = x->head;
+    x->safe_method = http_method_is_safe(head->method);
     if (misdirected(x)) {
         return end_here(x, REASON_MISDIRECTED, ENDED_BY_CLIENT, "Host is not the name of the TLS handshake");
+    }
+    if (is_stranger(x)) {
+        return end_here(x, REASON_UNKNOWN_TENANT, ENDED_BY_CLIENT, "");
+    }
+    x->asks_outcome = outcome_asked(x);
+    if (x->asks_outcome) {
+        exchange_enter(x, PHASE_BODY);
+        return STEP_NEXT;
     }
     struct route_ready *route = generation_route(x->generation, head);
     if (route == NULL) {
@@ -228,8 +249,41 @@ static enum step step_body(struct exchange *x)
         set_deadline(x, x->phase_at_us[PHASE_ROUTE] + x->listener->body_ms * CLOCK_US_PER_MS);
         return STEP_WAIT;
     }
-    exchange_enter(x, PHASE_LINK);
+    exchange_enter(x, x->asks_outcome || claim_concerns(x) ? PHASE_ADMIT : PHASE_LINK);
     return STEP_NEXT;
+}
+
+/* ---- ADMIT ---- */
+
+void exchange_take_over(struct exchange *x)
+{
+    forward_mark_sent(x);
+}
+
+bool exchange_choose_processor(struct exchange *x, const char *name)
+{
+    const struct conf *conf = generation_conf(x->generation);
+    for (int i = 0; i < conf->processor_count; i++) {
+        if (strcmp(conf->processors[i].name, name) == 0) {
+            x->processor = x->generation->processors[i];
+            x->processor_conf = &conf->processors[i];
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum step step_admit(struct exchange *x)
+{
+    switch (x->asks_outcome ? outcome_step(x) : admit_step(x)) {
+    case ADMIT_GO:
+        exchange_enter(x, PHASE_LINK);
+        return STEP_NEXT;
+    case ADMIT_WAIT:
+    case ADMIT_ENDED:
+        break;
+    }
+    return STEP_WAIT;
 }
 
 /* ---- LINK ---- */
@@ -239,7 +293,7 @@ static enum step open_call(struct exchange *x)
     const char *words = "";
     enum call_refusal refusal = CALL_DOWN;
     bool head_request = bytes_equal(x->head->method, BYTES("HEAD"));
-    switch (call_open(&x->call, x->route->processor, &x->arena, x->safe_method, head_request, &exchange_call_ops, x, &refusal,
+    switch (call_open(&x->call, x->processor, &x->arena, x->safe_method, head_request, &exchange_call_ops, x, &refusal,
                       &words)) {
     case CALL_START_READY:
         x->link_ready = true;
@@ -255,7 +309,7 @@ static enum step open_call(struct exchange *x)
 
 static enum step step_link(struct exchange *x)
 {
-    CHECK(!exchange_sent(x));
+    CHECK(!x->handed_over);
     if (x->fault != HTTP_FAULT_NONE) { /* a streamed body broke while the link was being made */
         return end_here(x, reason_of_fault(x->fault), ended_by_fault(x), x->fault_text);
     }
@@ -316,13 +370,13 @@ static enum step send_timed_out(struct exchange *x)
     if (client_owes_body(x)) {
         return end_here(x, REASON_REQUEST_TIMEOUT, ENDED_BY_TIMEOUT, "the body was not complete in time");
     }
-    return end_here(x, exchange_sent(x) ? REASON_RESPONSE_TIMEOUT : REASON_DEADLINE_BEFORE_SEND, ENDED_BY_TIMEOUT,
+    return end_here(x, x->handed_over ? REASON_RESPONSE_TIMEOUT : REASON_DEADLINE_BEFORE_SEND, ENDED_BY_TIMEOUT,
                     "the request was not taken in time");
 }
 
 static enum step send_broke(struct exchange *x, enum err err)
 {
-    if (exchange_sent(x)) {
+    if (x->handed_over) {
         return end_here(x, REASON_WRITE_FAILED, ENDED_BY_PROCESSOR, err_sentence(err));
     }
     if (err == ERR_FULL) {
@@ -342,6 +396,9 @@ static enum step step_send(struct exchange *x)
     }
     if (x->timed_out) {
         return send_timed_out(x);
+    }
+    if (x->claim != NULL && !x->handed_over && !admit_may_send(x->claim)) {
+        return end_here(x, REASON_DEADLINE_BEFORE_SEND, ENDED_BY_WEIR, "the lease on the key's record may be over");
     }
     while (!x->call.request_done) {
         if (call_queued_bytes(&x->call) > STREAM_QUEUE_HIGH_BYTES) {
@@ -382,16 +439,34 @@ static enum step step_wait(struct exchange *x)
 
 static struct bytes answer_field(const void *answer, struct bytes name)
 {
-    const struct http_field *found = http_head_find_name(answer, name);
-    return found != NULL ? found->value : BYTES_NONE;
+    const struct http_field *field = http_head_find_name(answer, name);
+    return field != NULL ? field->value : BYTES_NONE;
 }
 
+/* The body may say more, once it is held: commit.c. */
 static void judge_answer(struct exchange *x)
 {
+    const struct profile *profile = x->route->profile;
     x->status = x->answer_head->status;
-    enum idem_class class = profile_classify(x->route->profile, x->status, answer_field, x->answer_head);
-    bool definite = x->safe_method || class == IDEM_CLASS_FINAL || class == IDEM_CLASS_NOT_EXECUTED;
+    x->answer_class = profile_classify(profile, x->status, answer_field, x->answer_head);
+    bool definite = x->safe_method || x->answer_class == IDEM_CLASS_FINAL || x->answer_class == IDEM_CLASS_NOT_EXECUTED;
     x->outcome = definite ? OUTCOME_ANSWERED : OUTCOME_UNKNOWN;
+}
+
+/* A keyed answer goes to its record before it goes to the client. */
+static enum step hold_answer(struct exchange *x)
+{
+    if (!commit_hold(x->claim) || x->answer_whole) {
+        exchange_enter(x, PHASE_COMMIT);
+        return STEP_NEXT;
+    }
+    if (x->failed) {
+        return end_here(x, reason_of_failure(x->failure), ENDED_BY_PROCESSOR, x->why);
+    }
+    if (x->timed_out) {
+        return end_here(x, REASON_RESPONSE_TIMEOUT, ENDED_BY_TIMEOUT, "the answer was not complete in time");
+    }
+    return STEP_WAIT;
 }
 
 static enum step step_relay(struct exchange *x)
@@ -399,6 +474,9 @@ static enum step step_relay(struct exchange *x)
     if (x->status == 0) {
         judge_answer(x);
         timer_set(&x->timer, x->total_due_us); /* the answer began in time; the rest has what is left of the total */
+    }
+    if (x->claim != NULL && !x->claim->streaming) {
+        return hold_answer(x);
     }
     relay_flush(x, x->answer_whole);
     if (x->answer_whole) {
@@ -415,6 +493,62 @@ static enum step step_relay(struct exchange *x)
         /* The client is slow, not the processor; the client has a write timeout of its own. */
         x->timed_out = false;
         timer_set_after(&x->timer, CLOCK_US_PER_S);
+    }
+    return STEP_WAIT;
+}
+
+/* ---- COMMIT ---- */
+
+static enum step answered(struct exchange *x)
+{
+    return x->client != NULL ? end_here(x, REASON_OK, ENDED_NORMAL, "")
+                             : end_here(x, REASON_CLIENT_GONE, ENDED_BY_CLIENT, x->why);
+}
+
+static enum step step_commit(struct exchange *x)
+{
+    struct claim *claim = x->claim;
+    struct stored stored;
+    switch (commit_step(claim)) {
+    case COMMIT_WAIT:
+        return STEP_WAIT;
+    case COMMIT_STORED:
+        if (stored_open(claim, claim->result.answer, &stored)) {
+            stored_reply(x, &stored);
+            return end_here(x, REASON_REPLAYED, ENDED_NORMAL, "");
+        }
+        break; /* its seal is gone: the processor's own replay is as good */
+    case COMMIT_ANSWER:
+        break;
+    }
+    commit_answer(claim, x->answer_whole);
+    if (x->answer_whole) {
+        return answered(x);
+    }
+    claim->streaming = true;
+    timer_set(&x->timer, x->total_due_us);
+    exchange_enter(x, PHASE_RELAY);
+    if (!x->answer_paused) {
+        call_resume(&x->call);
+    }
+    return STEP_NEXT;
+}
+
+/* ---- LATE ---- */
+
+/* The client has its answer, and it was that nothing is known. What still comes is for the record. */
+static enum step step_late(struct exchange *x)
+{
+    if (x->answer_head != NULL && x->phase_at_us[PHASE_RELAY] == 0) {
+        x->phase_at_us[PHASE_RELAY] = x->now_us;
+        x->answer_class = profile_classify(x->route->profile, x->answer_head->status, answer_field, x->answer_head);
+    }
+    bool fits = commit_hold(x->claim);
+    if (x->answer_whole || (!fits && x->answer_head != NULL)) {
+        commit_late(x->claim);
+        exchange_finish(x);
+    } else if (x->failed || x->timed_out) {
+        exchange_finish(x);
     }
     return STEP_WAIT;
 }
@@ -440,6 +574,9 @@ void exchange_step(struct exchange *x)
         case PHASE_BODY:
             step = step_body(x);
             break;
+        case PHASE_ADMIT:
+            step = step_admit(x);
+            break;
         case PHASE_LINK:
             step = step_link(x);
             break;
@@ -451,6 +588,12 @@ void exchange_step(struct exchange *x)
             break;
         case PHASE_RELAY:
             step = step_relay(x);
+            break;
+        case PHASE_COMMIT:
+            step = step_commit(x);
+            break;
+        case PHASE_LATE:
+            step = step_late(x);
             break;
         case PHASE_DONE:
         case PHASE_COUNT:

@@ -38,7 +38,8 @@ struct exchange {
     bool stepping;                    /* inside exchange_step(): callbacks only record */
     uint64_t phase_at_us[PHASE_COUNT];/* when each phase was first entered; 0: never */
 
-    /* Sticky: the kernel took, or libuv queued, a byte of this request for a processor. Read by exchange_sent(). */
+    /* Sticky: the kernel took, or libuv queued, a byte of this request for a processor, or this exchange took over a
+     * record whose owner before may have sent. Read by exchange_sent(). */
     bool sent;
 
     /* the request */
@@ -47,8 +48,13 @@ struct exchange {
     const struct http_head *head;     /* NULL until it is accepted */
     struct buf body;                  /* what was read and not yet sent */
     struct route_ready *route;        /* in the generation; NULL: none yet */
+    struct processor *processor;      /* whom it is sent to: the route's, or its record's. Held by the generation */
+    const struct conf_processor *processor_conf;
+    struct claim *claim;              /* on the record of its key; in the arena; NULL: none */
     bool safe_method, keyed, streams_request;
+    bool asks_outcome;                /* it is a question to weir itself */
     bool head_sent;                   /* the request's head went to the link */
+    bool handed_over;                 /* a byte of this very request was taken; `sent` may be older */
     char request_id[REQUEST_ID_BYTES + 1];
 
     /* what callbacks recorded, for the next step */
@@ -69,6 +75,8 @@ struct exchange {
     uint8_t link_tries;               /* links that broke before a byte was taken */
     bool answer_begun;                /* its head went to the client */
     bool answer_paused;               /* the processor is held back for the client's sake */
+    enum idem_class answer_class;     /* what the processor's answer proves; valid with answer_head */
+    bool untold;                      /* its unknown outcome could not be left with the store */
     uint16_t status;                  /* what the client got, or would have */
     enum reason reason;
     enum outcome outcome;
@@ -106,11 +114,18 @@ void exchange_end(struct exchange *x, enum reason reason, enum ended_by by, cons
 /* Moves on to another phase; refuses a move that the story does not have. The only place that sets the phase. */
 void exchange_enter(struct exchange *x, enum exchange_phase phase);
 
+/* It goes on as one that has sent: an earlier attempt with its key may have been executed. */
+void exchange_take_over(struct exchange *x);
+/* To the processor of this name instead of its route's. False: the configuration has none. */
+WEIR_MUSTCHECK bool exchange_choose_processor(struct exchange *x, const char *name);
+
 /* exchange_events.c */
 extern const struct call_ops exchange_call_ops;
 void exchange_on_timer(struct timer *timer);
 
 /* exchange_end.c */
+/* The last of it: its call is closed, its memory goes at the end of the turn. */
+void exchange_finish(struct exchange *x);
 void exchange_on_release(struct deferred *deferred);
 
 /* exchange_reason.c */
@@ -125,6 +140,14 @@ enum reason reason_of_failure(enum call_failure failure);
 struct stream_wrote forward_some(struct exchange *x);
 /* The client's address as the log and X-Forwarded-For's reader should see it: the last untrusted hop. */
 struct bytes forward_client_address(const struct exchange *x, char text[ADDR_TEXT_BYTES]);
+
+/* The dangerous moment. From here the answer is worth more than the memory bound. Idempotent. */
+void forward_mark_sent(struct exchange *x);
+
+/* unknown.c */
+/* Tells an unknown outcome that no record tells of. */
+void unknown_note(struct exchange *x);
+void unknown_find_series(struct gate *gate);
 
 /* relay.c */
 /* Writes what has arrived of the answer to the client. */

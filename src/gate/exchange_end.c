@@ -3,7 +3,7 @@
  * answer when none went out yet, counts, the access line, and giving back all
  * it held. What may be promised is asked of exchange_sent(), never of the phase.
  */
-#include "exchange.h"
+#include "claim.h"
 
 #include "weir/base/clock.h"
 
@@ -12,9 +12,21 @@ static bool reason_keeps_outcome(enum reason reason)
     return reason == REASON_OK || reason == REASON_CLIENT_GONE || reason == REASON_INTERNAL_ERROR;
 }
 
+/* Nothing of this request went out, and still nobody knows: another one with its key may have been executed. */
+static bool reason_is_of_another(enum reason reason)
+{
+    return reason == REASON_KEY_IN_PROGRESS || reason == REASON_OUTCOME_UNKNOWN;
+}
+
 /* What is known of the money. Not sent: this request moved none. Sent without a definite answer: unknown. */
 static enum outcome settle_outcome(const struct exchange *x, enum reason reason)
 {
+    if (reason == REASON_REPLAYED) {
+        return OUTCOME_REPLAYED;
+    }
+    if (reason_is_of_another(reason)) {
+        return OUTCOME_UNKNOWN;
+    }
     if (!exchange_sent(x)) {
         return OUTCOME_NOT_SENT;
     }
@@ -35,29 +47,61 @@ static void note_counts(struct exchange *x)
     if (x->route != NULL) {
         stats_add(stats, route->stat_in_flight, (uint64_t)-1);
     }
-    if (exchange_sent(x)) {
+    if (x->phase_at_us[PHASE_SEND] != 0 && exchange_sent(x)) {
         uint64_t processor_us = x->now_us - x->phase_at_us[PHASE_SEND];
         stats_observe(stats, route->stat_processor_duration, processor_us);
         stats_observe(stats, route->stat_overhead, total_us - processor_us);
     }
 }
 
-/* One line for each outcome that is not known, in room that other events may not use: somebody has to find it out. */
-static void note_unknown(struct exchange *x)
+/* Somebody has to find it out. Of a keyed request the record tells, unless it could not be kept. */
+static bool must_tell(const struct exchange *x)
 {
-    if (x->outcome != OUTCOME_UNKNOWN) {
-        return;
+    return x->outcome == OUTCOME_UNKNOWN && (x->claim == NULL ? exchange_sent(x) : x->untold);
+}
+
+/* The client's answer, if none has gone out. True: the client has all of one. */
+static bool answer_client(struct exchange *x, enum reason reason)
+{
+    if (reason == REASON_OK || reason == REASON_REPLAYED) {
+        return true;
     }
-    const struct log_field fields[] = {
-        LOG_B("request_id", bytes_of(x->request_id, REQUEST_ID_BYTES)),
-        LOG_T("processor", x->route->processor_conf->name),
-        LOG_T("endpoint", call_endpoint_text(&x->call)),
-        LOG_T("route", x->route->conf->name),
-        LOG_T("reason", reason_name(x->reason)),
-        LOG_N("status", x->status),
-        LOG_T("why", x->why),
-    };
-    log_audit_fields(x->gate->options.log, "unknown", "sent without a definite answer", fields, (int)ARRAY_COUNT(fields));
+    if (x->answer_begun) {
+        return false;
+    }
+    x->status = x->route != NULL ? profile_status(x->route->profile, reason) : reason_status(reason);
+    if (x->client == NULL || reason == REASON_CLIENT_GONE) {
+        return false;
+    }
+    reply_send(x);
+    return true;
+}
+
+static void let_client_go(struct exchange *x, bool whole)
+{
+    struct client_stream *client = x->client;
+    if (client != NULL) {
+        x->client = NULL;
+        client->exchange = NULL;
+        client->ops->finished(client, whole);
+    }
+}
+
+/* Nobody waits any more, but the processor may still answer, and a record wants to know. */
+static bool may_listen_on(const struct exchange *x)
+{
+    bool silent = x->reason == REASON_RESPONSE_TIMEOUT && x->ended_by == ENDED_BY_TIMEOUT;
+    return silent && x->claim != NULL && !x->untold && x->handed_over && x->call.request_done &&
+           (x->phase == PHASE_WAIT || x->phase == PHASE_RELAY) && !x->answer_begun && !x->gate->closing &&
+           x->processor_conf->late_ms > 0;
+}
+
+static void listen_on(struct exchange *x)
+{
+    exchange_enter(x, PHASE_LATE);
+    x->gate->late_count++;
+    x->timed_out = false;
+    timer_set_after(&x->timer, x->processor_conf->late_ms * CLOCK_US_PER_MS);
 }
 
 void exchange_end(struct exchange *x, enum reason reason, enum ended_by by, const char *why)
@@ -65,34 +109,50 @@ void exchange_end(struct exchange *x, enum reason reason, enum ended_by by, cons
     if (x->phase == PHASE_DONE) {
         return;
     }
-    bool whole = reason == REASON_OK;
+    if (x->phase == PHASE_LATE) { /* it was answered, counted and logged before */
+        exchange_finish(x);
+        return;
+    }
     x->reason = reason;
     x->ended_by = by;
-    x->outcome = settle_outcome(x, reason);
     if (why != x->why) {
         (void)bytes_to_text(bytes_from_text(why), x->why, sizeof x->why);
     }
-    if (!x->answer_begun && reason != REASON_OK) {
-        x->status = x->route != NULL ? profile_status(x->route->profile, reason) : reason_status(reason);
-        if (x->client != NULL && reason != REASON_CLIENT_GONE) {
-            reply_send(x);
-            whole = true;
-        }
+    if (x->claim != NULL) {
+        commit_end(x->claim); /* first: what the client does next must find it */
     }
+    x->outcome = settle_outcome(x, reason);
+    bool whole = answer_client(x, reason);
     timer_stop(&x->timer);
     x->ended_in = x->phase;
     x->now_us = clock_now_us();
-    exchange_enter(x, PHASE_DONE);
     note_counts(x);
     access_write(x);
-    note_unknown(x);
-    call_close(&x->call, by == ENDED_BY_PROCESSOR || (by == ENDED_BY_TIMEOUT && exchange_sent(x)));
-    if (x->client != NULL) {
-        struct client_stream *client = x->client;
-        x->client = NULL;
-        client->exchange = NULL;
-        client->ops->finished(client, whole);
+    if (must_tell(x)) {
+        unknown_note(x);
     }
+    bool listens = may_listen_on(x) && call_linger(&x->call);
+    if (listens) {
+        listen_on(x);
+    }
+    let_client_go(x, whole);
+    if (x->claim != NULL) {
+        admit_forget(x->claim); /* who waited for this one goes on */
+    }
+    if (!listens) {
+        exchange_finish(x);
+    }
+}
+
+void exchange_finish(struct exchange *x)
+{
+    bool failed = x->ended_by == ENDED_BY_PROCESSOR || (x->ended_by == ENDED_BY_TIMEOUT && exchange_sent(x));
+    timer_stop(&x->timer);
+    if (x->phase == PHASE_LATE) {
+        x->gate->late_count--;
+    }
+    exchange_enter(x, PHASE_DONE);
+    call_close(&x->call, failed);
     loop_defer(x->gate->options.loop, &x->release);
 }
 
@@ -107,6 +167,9 @@ void exchange_on_release(struct deferred *deferred)
         gate->exchanges_sent_count--;
     }
     buf_reset(&x->body);
+    if (x->claim != NULL) {
+        buf_reset(&x->claim->answer);
+    }
     arena_reset(&x->arena);
     generation_release(x->generation);
     pool_put(&gate->exchange_pool, x);

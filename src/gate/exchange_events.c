@@ -73,6 +73,10 @@ void exchange_on_client_writable(struct exchange *x)
 void exchange_on_cut(struct exchange *x)
 {
     x->now_us = clock_now_us();
+    if (x->phase == PHASE_COMMIT) { /* its answer is there: the client need not wait for the store */
+        x->timed_out = true;
+        exchange_step(x);
+    }
     if (exchange_sent(x)) {
         exchange_end(x, x->answer_begun ? REASON_RESPONSE_INCOMPLETE : REASON_RESPONSE_TIMEOUT, ENDED_BY_WEIR,
                      "weir had to end before the answer was complete");

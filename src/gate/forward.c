@@ -4,7 +4,7 @@
  * one canonical length, and with the forwarding fields that weir vouches for.
  * What a client says of earlier hops counts only when the client is trusted.
  */
-#include "exchange.h"
+#include "claim.h"
 
 #define DROP(NAME) (1u << HTTP_FIELD_##NAME)
 
@@ -116,12 +116,32 @@ static void write_framing(struct http_writer *writer, const struct exchange *x)
     }
 }
 
+/* The key that the record is bound to, in one spelling, takes the place of the client's bytes. */
+static bool writes_key(const struct exchange *x)
+{
+    return x->claim != NULL && x->route->profile->key_place == KEY_IN_HEADER;
+}
+
+static void write_key(struct http_writer *writer, const struct exchange *x)
+{
+    if (writes_key(x)) {
+        http_write_field(writer, x->route->profile->key, x->claim->upstream_key);
+    }
+}
+
+/* The client's own key field, where a claim writes another in its place. */
+static struct bytes client_key_name(const struct exchange *x)
+{
+    return x->claim != NULL && x->claim->conf->key.place == CONF_KEY_HEADER ? bytes_from_text(x->claim->conf->key.at)
+                                                                            : BYTES_NONE;
+}
+
 static struct bytes request_head(struct exchange *x)
 {
     const struct http_head *head = x->head;
     struct http_writer writer;
     WEIR_SCRATCH char text[ADDR_TEXT_BYTES];
-    const char *host = x->route->processor_conf->host_header;
+    const char *host = x->processor_conf->host_header;
     struct bytes peer = bytes_from_text(addr_format_host(&x->peer, text));
 
     http_write_init(&writer, x->gate->scratch, sizeof x->gate->scratch);
@@ -130,7 +150,9 @@ static struct bytes request_head(struct exchange *x)
     http_write_passed_fields(&writer, head,
                              DROP(HOST) | DROP(CONTENT_LENGTH) | DROP(TRANSFER_ENCODING) | DROP(EXPECT) |
                                  DROP(WEIR_ANY) | DROP(FORWARDED) | DROP(X_FORWARDED_ANY) | DROP(X_REAL_IP) |
-                                 DROP(IDEMPOTENT_REPLAYED));
+                                 DROP(IDEMPOTENT_REPLAYED) | (writes_key(x) ? DROP(IDEMPOTENCY_KEY) : 0),
+                             client_key_name(x));
+    write_key(&writer, x);
     write_forwarded(&writer, x, peer);
     if (!http_head_has(head, HTTP_FIELD_X_REQUEST_ID)) {
         http_write_field(&writer, BYTES("X-Request-Id"), bytes_of(x->request_id, REQUEST_ID_BYTES));
@@ -143,8 +165,7 @@ static struct bytes request_head(struct exchange *x)
 
 /* ---- on its way ---- */
 
-/* The dangerous moment. From here the answer is worth more than the memory bound. */
-static void mark_sent(struct exchange *x)
+void forward_mark_sent(struct exchange *x)
 {
     if (!x->sent) {
         x->sent = true;
@@ -156,8 +177,12 @@ static void mark_sent(struct exchange *x)
 static struct stream_wrote send_parts(struct exchange *x, const struct bytes *parts, int count)
 {
     struct stream_wrote wrote = call_send(&x->call, parts, count);
-    if (wrote.sent) {
-        mark_sent(x);
+    if (wrote.sent && !x->handed_over) {
+        x->handed_over = true;
+        forward_mark_sent(x);
+        if (x->claim != NULL) {
+            (void)idem_step(&x->claim->driver, &(struct idem_event){.kind = IDEM_ON_FIRST_BYTE});
+        }
     }
     return wrote;
 }

@@ -19,11 +19,14 @@ struct gate *gate_open(const struct gate_options *options)
         return NULL;
     }
     gate->per_address = table_open(PER_ADDRESS_MAX);
-    if (gate->per_address == NULL) {
+    gate->claims = table_open(0); /* one per exchange, which are bounded */
+    if (gate->per_address == NULL || gate->claims == NULL) {
+        table_close(gate->per_address);
         free(gate);
         return NULL;
     }
     gate->options = *options;
+    unknown_find_series(gate);
     list_init(&gate->listeners);
     list_init(&gate->clients);
     list_init(&gate->exchanges);
@@ -32,6 +35,11 @@ struct gate *gate_open(const struct gate_options *options)
     pool_init(&gate->client_more_pool, "client_mores", client_more_bytes(), 0); /* at most one a client */
     pool_init(&gate->exchange_pool, "exchanges", sizeof(struct exchange), 0); /* one per client, and orphans */
     return gate;
+}
+
+void gate_use_store(struct gate *gate, struct store *store)
+{
+    gate->store = store;
 }
 
 struct generation *gate_generation(const struct gate *gate)
@@ -156,7 +164,7 @@ void gate_drain_announce(struct gate *gate)
 
 void gate_check_quiet(struct gate *gate)
 {
-    if (gate->quiet != NULL && gate->clients_count == 0 && gate->exchanges_count == 0) {
+    if (gate->quiet != NULL && gate->clients_count == 0 && gate->exchanges_count == gate->late_count) {
         loop_defer(gate->options.loop, &gate->quiet_later);
     }
 }
@@ -164,6 +172,12 @@ void gate_check_quiet(struct gate *gate)
 static void on_quiet(struct deferred *deferred)
 {
     struct gate *gate = container_of(deferred, struct gate, quiet_later);
+    if (gate->late_count > 0) { /* what only listens on holds up nothing; its release asks again */
+        list_each (x, after, &gate->exchanges, struct exchange, in_exchanges) {
+            exchange_on_cut(x);
+        }
+        return;
+    }
     void (*quiet)(void *owner) = gate->quiet;
     gate->quiet = NULL;
     if (quiet != NULL) {
@@ -210,6 +224,7 @@ void gate_close(struct gate *gate)
         generation_release(gate->generation);
     }
     table_close(gate->per_address);
+    table_close(gate->claims);
     pool_close(&gate->client_pool);
     pool_close(&gate->client_more_pool);
     pool_close(&gate->exchange_pool);

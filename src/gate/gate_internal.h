@@ -16,6 +16,7 @@
 #include "weir/http/write.h"
 #include "weir/io/stream.h"
 #include "weir/io/timer.h"
+#include "weir/policy/idem.h"
 #include "weir/policy/reason.h"
 
 /* Room for the largest head weir writes: a processor's, plus what weir adds. */
@@ -49,13 +50,15 @@ struct route_ready {
     size_t access_len;
     stats_id stat_duration, stat_overhead, stat_processor_duration, stat_in_flight;
     stats_id stat_outcomes[OUTCOME_COUNT];
+    stats_id stat_verdicts[IDEM_MISMATCH + 1]; /* what the store said to begins; STATS_NONE: no idempotency */
+    stats_id stat_replays[HTTP_STATUS_COUNT];  /* requests_total of replayed answers by status; 0: not yet asked for */
     stats_id stat_reasons[REASON_COUNT];       /* requests_total of weir's own answers; 0: not yet asked for */
     stats_id stat_answers[HTTP_STATUS_COUNT];  /* requests_total of the processor's answers by status; ditto */
 };
 
 struct generation {
     struct conf *conf;
-    struct generation_parts tls;
+    struct generation_parts parts;
     struct generation_needs needs;
     uint32_t number;
     uint32_t holders;
@@ -167,6 +170,11 @@ struct gate {
     struct pool client_pool;
     struct pool client_more_pool;
     struct pool exchange_pool;
+    struct store *store;             /* borrowed; NULL: not open */
+    struct table *claims;            /* name of a record -> struct claim: the first with its key in this process */
+    uint32_t waiters_count;          /* duplicates that wait for these */
+    uint32_t late_count;             /* exchanges in LATE: they hold up nothing */
+    stats_id stat_unknown, stat_conflicts, stat_resolved[IDEM_HOW_COUNT];
     struct table *per_address;       /* address -> count of connections (as uintptr_t) */
     uint32_t clients_count, clients_tls_count, exchanges_count, exchanges_sent_count;
     uint64_t exchanges_total;

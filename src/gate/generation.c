@@ -1,16 +1,13 @@
 /*
- * Makes a loaded configuration ready for use: TLS contexts, routes with all
- * that their exchanges need at hand, processors held. Immutable from then on,
- * but for series of metrics that are looked up on first use.
+ * Makes a loaded configuration ready for use: routes with all that their
+ * exchanges need at hand, profiles, processors held. Immutable from then on,
+ * but for series of metrics that are looked up on first use. What it names in
+ * files is read by parts.c.
  */
 #include "gate_internal.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
-
-#include "weir/base/clock.h"
 
 /* 1 ms to 30 s, as both ends of a payment see it. */
 static const uint64_t long_bounds_us[] = {1000,    2500,    5000,    10000,   25000,   50000,   100000,
@@ -54,186 +51,18 @@ static const struct stats_family family_in_flight = {
     .kind = STATS_GAUGE,
     .labels = {"route"},
 };
+static const struct stats_family family_verdicts = {
+    .name = "weir_idempotency_begins_total",
+    .help = "What the store said to keyed requests.",
+    .kind = STATS_COUNTER,
+    .labels = {"route", "verdict"},
+};
 static const struct stats_family family_outcomes = {
     .name = "weir_outcomes_total",
     .help = "Ended requests by what is known of the money.",
     .kind = STATS_COUNTER,
     .labels = {"processor", "outcome"},
 };
-
-/* ---- TLS contexts ---- */
-
-static void add_finding(struct conf_findings *findings, const struct conf *conf, const char *key, bool is_error,
-                        const char *message)
-{
-    int line = 0;
-    int column = 0;
-    int width = 0;
-    (void)conf_position(conf, key, &line, &column, &width);
-    conf_findings_add(findings, is_error, line, column, width, message, NULL, NULL);
-}
-
-#define CERTIFICATE_SOON_S (14 * 24 * 3600)
-
-static void warn_of_dates(struct conf_findings *findings, const struct conf *conf, int listener,
-                          const struct tls_server *server)
-{
-    for (int i = 0; i < tls_server_certificate_count(server); i++) {
-        struct tls_certificate_info info;
-        char key[96];
-        char message[400];
-        tls_server_certificate(server, i, &info);
-        int64_t left_s = info.not_after_s - (int64_t)(clock_wall_us() / CLOCK_US_PER_S);
-        (void)snprintf(key, sizeof key, "listeners[%d].tls.certificates[%d].cert", listener, i);
-        if (left_s <= 0) {
-            (void)snprintf(message, sizeof message, "the certificate for '%s' has expired", info.name);
-            add_finding(findings, conf, key, true, message);
-        } else if (left_s < CERTIFICATE_SOON_S) {
-            (void)snprintf(message, sizeof message, "the certificate for '%s' ends in %d days", info.name,
-                           (int)(left_s / (24 * 3600)));
-            add_finding(findings, conf, key, false, message);
-        }
-    }
-}
-
-/* A warning for a file that is not on this machine. */
-static bool is_missing(struct conf_findings *findings, const struct conf *conf, const char *key, const char *path)
-{
-    char message[400];
-    if (path == NULL || access(path, F_OK) == 0 || errno != ENOENT) {
-        return false;
-    }
-    (void)snprintf(message, sizeof message, "%s is not on this machine: it cannot be checked here, and a start needs it",
-                   path);
-    add_finding(findings, conf, key, false, message);
-    return true;
-}
-
-static bool server_files_missing(const struct conf *conf, int index, struct conf_findings *findings)
-{
-    const struct conf_listener_tls *tls = &conf->listeners[index].tls;
-    bool missing = false;
-    char key[96];
-    for (int i = 0; i < tls->certificate_count; i++) {
-        (void)snprintf(key, sizeof key, "listeners[%d].tls.certificates[%d].cert", index, i);
-        missing |= is_missing(findings, conf, key, tls->certificates[i].cert);
-        (void)snprintf(key, sizeof key, "listeners[%d].tls.certificates[%d].key", index, i);
-        missing |= is_missing(findings, conf, key, tls->certificates[i].key);
-    }
-    (void)snprintf(key, sizeof key, "listeners[%d].tls.client_ca", index);
-    missing |= is_missing(findings, conf, key, tls->client_ca);
-    (void)snprintf(key, sizeof key, "listeners[%d].tls.client_crl", index);
-    missing |= is_missing(findings, conf, key, tls->client_crl);
-    return missing;
-}
-
-static bool client_files_missing(const struct conf *conf, int index, struct conf_findings *findings)
-{
-    const struct conf_processor *processor = &conf->processors[index];
-    const struct {
-        const char *name;
-        const char *path;
-    } files[] = {{"ca", processor->tls_ca}, {"cert", processor->tls_cert}, {"key", processor->tls_key}};
-    bool missing = false;
-    for (size_t i = 0; i < ARRAY_COUNT(files); i++) {
-        char key[200];
-        (void)snprintf(key, sizeof key, "processors.%s.tls.%s", processor->name, files[i].name);
-        missing |= is_missing(findings, conf, key, files[i].path);
-    }
-    return missing;
-}
-
-static bool open_server(struct generation_parts *tls, const struct conf *conf, int index, struct tls_tickets *tickets,
-                        struct conf_findings *findings)
-{
-    const struct conf_listener_tls *from = &conf->listeners[index].tls;
-    struct tls_certificate *certificates = calloc((size_t)from->certificate_count + 1, sizeof *certificates);
-    char why[400] = "out of memory";
-    char key[64];
-    for (int i = 0; certificates != NULL && i < from->certificate_count; i++) {
-        certificates[i].cert_path = from->certificates[i].cert;
-        certificates[i].key_path = from->certificates[i].key;
-    }
-    if (certificates != NULL) {
-        struct tls_server_options options = {
-            .certificates = certificates,
-            .certificate_count = from->certificate_count,
-            .minimum = from->minimum == CONF_TLS_1_3 ? TLS_MINIMUM_1_3 : TLS_MINIMUM_1_2,
-            .client_certs = (enum tls_client_certs)from->client_certs,
-            .client_ca_path = from->client_ca,
-            .client_crl_path = from->client_crl,
-            .tickets = tickets,
-        };
-        tls->servers[index] = tls_server_open(&options, why, sizeof why);
-    }
-    free(certificates);
-    if (tls->servers[index] == NULL) {
-        (void)snprintf(key, sizeof key, "listeners[%d].tls", index);
-        add_finding(findings, conf, key, true, why);
-        return false;
-    }
-    warn_of_dates(findings, conf, index, tls->servers[index]);
-    return true;
-}
-
-static bool open_client(struct generation_parts *tls, const struct conf *conf, int index, struct conf_findings *findings)
-{
-    const struct conf_processor *from = &conf->processors[index];
-    char why[400];
-    char key[160];
-    struct tls_client_options options = {
-        .verify = from->tls_verify,
-        .ca_path = from->tls_ca,
-        .cert_path = from->tls_cert,
-        .key_path = from->tls_key,
-        .server_name = from->tls_server_name,
-    };
-    tls->clients[index] = tls_client_open(&options, why, sizeof why);
-    if (tls->clients[index] == NULL) {
-        (void)snprintf(key, sizeof key, "processors.%s.tls", from->name);
-        add_finding(findings, conf, key, true, why);
-        return false;
-    }
-    return true;
-}
-
-bool generation_parts_open(struct generation_parts *tls, const struct conf *conf, struct tls_tickets *tickets,
-                         enum generation_absent files, struct conf_findings *findings)
-{
-    bool may_miss = files == GENERATION_ABSENT_IS_WARNING;
-    int errors_before = conf_findings_errors(findings);
-    tls->servers = calloc((size_t)conf->listener_count + 1, sizeof(struct tls_server *));
-    tls->clients = calloc((size_t)conf->processor_count + 1, sizeof(struct tls_client *));
-    bool whole = tls->servers != NULL && tls->clients != NULL;
-    for (int i = 0; whole && i < conf->listener_count; i++) {
-        if (conf->listeners[i].tls.present && !(may_miss && server_files_missing(conf, i, findings))) {
-            (void)open_server(tls, conf, i, tickets, findings); /* all are reported, and counted below */
-        }
-    }
-    for (int i = 0; whole && i < conf->processor_count; i++) {
-        if (conf->processors[i].tls && !(may_miss && client_files_missing(conf, i, findings))) {
-            (void)open_client(tls, conf, i, findings);
-        }
-    }
-    if (!whole || conf_findings_errors(findings) > errors_before) {
-        generation_parts_close(tls, conf);
-        return false;
-    }
-    return true;
-}
-
-void generation_parts_close(struct generation_parts *tls, const struct conf *conf)
-{
-    for (int i = 0; tls->servers != NULL && i < conf->listener_count; i++) {
-        tls_server_release(tls->servers[i]);
-    }
-    for (int i = 0; tls->clients != NULL && i < conf->processor_count; i++) {
-        tls_client_release(tls->clients[i]);
-    }
-    free(tls->servers);
-    free(tls->clients);
-    *tls = (struct generation_parts){0};
-}
 
 /* ---- routes ---- */
 
@@ -252,6 +81,15 @@ static struct route_match match_of(const struct conf_route *route)
     };
 }
 
+static const char *verdict_label(enum idem_verdict verdict)
+{
+    static const char *const labels[] = {
+        [IDEM_NEW] = "new",       [IDEM_TAKEN_OVER] = "taken_over", [IDEM_REPLAY] = "replay",     [IDEM_RECEIPT] = "receipt",
+        [IDEM_BUSY] = "busy",     [IDEM_STUCK] = "stuck",           [IDEM_MISMATCH] = "mismatch",
+    };
+    return labels[verdict];
+}
+
 static void find_series(struct generation *generation, struct route_ready *route, const char *name, const char *processor)
 {
     struct stats *stats = generation->needs.stats;
@@ -261,6 +99,9 @@ static void find_series(struct generation *generation, struct route_ready *route
     route->stat_processor_duration = stats_series(stats, &family_processor_duration, processor);
     for (int i = 0; i < OUTCOME_COUNT; i++) {
         route->stat_outcomes[i] = stats_series(stats, &family_outcomes, processor, outcome_name((enum outcome)i));
+    }
+    for (int i = IDEM_NEW; route->conf != NULL && route->conf->idempotency.on && i <= IDEM_MISMATCH; i++) {
+        route->stat_verdicts[i] = stats_series(stats, &family_verdicts, name, verdict_label((enum idem_verdict)i));
     }
 }
 
@@ -321,7 +162,9 @@ stats_id generation_requests_series(struct generation *generation, struct route_
                                     enum reason reason)
 {
     uint16_t slot = status < HTTP_STATUS_COUNT ? status : 0;
-    stats_id *id = reason == REASON_OK ? &route->stat_answers[slot] : &route->stat_reasons[reason];
+    stats_id *id = reason == REASON_OK         ? &route->stat_answers[slot]
+                   : reason == REASON_REPLAYED ? &route->stat_replays[slot]
+                                               : &route->stat_reasons[reason];
     if (*id == STATS_NONE) {
         char code[8];
         (void)snprintf(code, sizeof code, "%u", (unsigned)status);
@@ -338,7 +181,7 @@ static bool hold_processors(struct generation *generation)
     const struct conf *conf = generation->conf;
     for (int i = 0; i < conf->processor_count; i++) {
         generation->processors[i] =
-            processor_hold(generation->needs.upstream, &conf->processors[i], generation->tls.clients[i]);
+            processor_hold(generation->needs.upstream, &conf->processors[i], generation->parts.clients[i]);
         if (generation->processors[i] == NULL) {
             return false;
         }
@@ -357,14 +200,13 @@ void generation_use(struct generation *generation)
 static const struct profile *fallback_of(const struct generation *generation)
 {
     const struct conf *conf = generation->conf;
-    const struct profile *plain = &generation->profiles[0]; /* generic: the first of the built-in ones */
     for (int i = 0; i < conf->processor_count; i++) {
         const struct profile *profile = profile_of(generation, &conf->processors[i]);
         if (profile->errors == PROFILE_ERRORS_STRIPE) {
             return profile;
         }
     }
-    return plain;
+    return conf->processor_count > 0 ? profile_of(generation, &conf->processors[0]) : &generation->profiles[0];
 }
 
 static bool ready_profiles(struct generation *generation)
@@ -385,7 +227,7 @@ static void generation_free(struct generation *generation)
             processor_release(generation->processors[i]);
         }
     }
-    generation_parts_close(&generation->tls, generation->conf);
+    generation_parts_close(&generation->parts, generation->conf);
     free(generation->matches);
     free(generation->routes);
     free(generation->processors);
@@ -394,18 +236,18 @@ static void generation_free(struct generation *generation)
     free(generation);
 }
 
-struct generation *generation_open(struct conf *conf, struct generation_parts *tls, const struct generation_needs *needs,
+struct generation *generation_open(struct conf *conf, struct generation_parts *parts, const struct generation_needs *needs,
                                    uint32_t number)
 {
     struct generation *generation = calloc(1, sizeof *generation);
     if (generation == NULL) {
-        generation_parts_close(tls, conf);
+        generation_parts_close(parts, conf);
         conf_free(conf);
         return NULL;
     }
     generation->conf = conf;
-    generation->tls = *tls;
-    *tls = (struct generation_parts){0};
+    generation->parts = *parts;
+    *parts = (struct generation_parts){0};
     generation->needs = *needs;
     generation->number = number;
     generation->holders = 1;
@@ -444,6 +286,11 @@ const struct conf *generation_conf(const struct generation *generation)
     return generation->conf;
 }
 
+struct keyring *generation_keyring(const struct generation *generation)
+{
+    return generation->parts.keyring;
+}
+
 uint32_t generation_number(const struct generation *generation)
 {
     return generation->number;
@@ -456,5 +303,5 @@ uint32_t generation_holders(const struct generation *generation)
 
 struct tls_server *generation_tls_server(const struct generation *generation, int index)
 {
-    return generation->tls.servers[index];
+    return generation->parts.servers[index];
 }

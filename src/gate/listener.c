@@ -219,7 +219,7 @@ void listener_renew(struct listener *listener, struct generation *generation, in
     bool renamed = old == NULL || strcmp(listener->conf->name, generation->conf->listeners[index].name) != 0;
     listener->generation = generation_hold(generation);
     listener->conf = &generation->conf->listeners[index];
-    listener->tls = generation->tls.servers[index];
+    listener->tls = generation->parts.servers[index];
     if (renamed) {
         find_series(listener);
     }

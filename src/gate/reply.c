@@ -3,7 +3,7 @@
  * outcome, why, and what the caller may do. The words come from the table of
  * reasons, the shape from the profile.
  */
-#include "exchange.h"
+#include "claim.h"
 
 #include <stdio.h>
 
@@ -14,12 +14,21 @@ static const struct profile *profile_of(const struct exchange *x)
     return x->route != NULL ? x->route->profile : x->generation->fallback;
 }
 
+/* Whether a retry with the key reaches a memory that knows this attempt, and cannot pay twice. */
+static bool finds_truth(const struct exchange *x)
+{
+    if (x->claim == NULL) {
+        return x->route != NULL && x->route->profile->deduplicates; /* the processor's own memory */
+    }
+    return x->reason == REASON_KEY_IN_PROGRESS || (x->claim->resend_ms > 0 && x->reason != REASON_OUTCOME_UNKNOWN);
+}
+
 static enum retry retry_of(const struct exchange *x)
 {
     struct reason_asker asker = {
         .safe_method = x->head != NULL && x->safe_method,
         .keyed = x->keyed,
-        .finds_truth = x->route != NULL && x->route->profile->deduplicates,
+        .finds_truth = finds_truth(x),
         .sent = exchange_sent(x),
     };
     return reason_retry(x->reason, &asker);

@@ -106,11 +106,14 @@ void http_write_end(struct http_writer *writer)
 }
 
 /* The byte check saw these names and values already. */
-void http_write_passed_fields(struct http_writer *writer, const struct http_head *head, uint32_t drop)
+void http_write_passed_fields(struct http_writer *writer, const struct http_head *head, uint32_t drop,
+                              struct bytes drop_name)
 {
     for (int i = 0; i < head->field_count; i++) {
         const struct http_field *field = &head->fields[i];
-        if (!field->hop_by_hop && (drop >> field->id & 1u) == 0)
+        bool dropped = (drop >> field->id & 1u) != 0 ||
+                       (drop_name.len > 0 && bytes_equal_nocase(field->name, drop_name));
+        if (!field->hop_by_hop && !dropped)
             write_line(writer, field->name, field->value);
     }
 }

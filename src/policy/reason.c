@@ -61,7 +61,7 @@ const char *reason_sentence(enum reason reason)
 const char *reason_sentence_for(enum reason reason, enum outcome outcome)
 {
     if (outcome == OUTCOME_UNKNOWN && row_of(reason)->outcome == OUTCOME_NOT_SENT) {
-        return "The request ended before it was whole, and a part of it had been sent; whether it was executed is not known.";
+        return "This request came to no answer, and it, or an earlier one with its key, had been sent; whether it was executed is not known.";
     }
     return row_of(reason)->sentence;
 }

@@ -270,7 +270,7 @@ void store_forget(struct store_call *call)
 void store_hear(struct store *store, const struct idem_op *op, const struct idem_result *result)
 {
     uint16_t bucket = op->name.bucket;
-    if (!result->told_now && !result->resolved_now) {
+    if (!result->told_now && !result->resolved_now && result->verdict != IDEM_CONFLICT) {
         return;
     }
     if (result->told_now) {

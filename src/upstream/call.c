@@ -356,9 +356,26 @@ static void note_answer(struct call *call, bool failed)
 {
     uint64_t now_us = now_of(call);
     uint64_t until_us = call->first_byte_us != 0 ? call->first_byte_us : now_us;
-    if (call->leased_us != 0 && (call->answer_done || failed)) {
+    if (!call->lingers && call->leased_us != 0 && (call->answer_done || failed)) {
         balance_note(&call->endpoint->load, until_us - call->leased_us, failed, now_us);
     }
+}
+
+/* Links that may be held for answers that only a record wants: one part in so many of a processor's pool. */
+#define LINGER_SHARE 4u
+
+bool call_linger(struct call *call)
+{
+    struct processor *processor = call->processor;
+    if (call->state != CALL_READY || processor->lingering >= processor->settings.connections / LINGER_SHARE) {
+        return false;
+    }
+    note_answer(call, true); /* it was too slow, whatever still comes */
+    call->lingers = true;
+    call->link->spoilt = true;
+    processor->lingering++;
+    count_out(call);
+    return true;
 }
 
 void call_close(struct call *call, bool failed)
@@ -386,7 +403,11 @@ void call_close(struct call *call, bool failed)
         }
         break;
     }
-    count_out(call);
+    if (call->lingers) {
+        call->processor->lingering--;
+    } else {
+        count_out(call);
+    }
     call->link = NULL;
     call->endpoint = NULL; /* it may be retired before the next call */
     call_enter(call, CALL_IDLE);

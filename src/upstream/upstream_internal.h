@@ -77,6 +77,7 @@ struct processor {
     struct list queue;           /* of struct call, oldest first */
     uint32_t queue_count;
     uint32_t in_flight;          /* counted calls */
+    uint32_t lingering;          /* calls that nobody waits for; no part of in_flight */
     uint32_t turn;               /* of round robin */
     struct deferred dispatch;    /* gives freed places to queued calls, at the end of the turn */
     struct deferred burial;      /* ends a processor without holders and links */

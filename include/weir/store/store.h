@@ -46,7 +46,7 @@ typedef void (*store_done)(void *owner, enum store_status status, const struct i
 
 /*
  * Hears of every acknowledged operation that made a record unknown, or ended
- * one that was (result->told_now, resolved_now): each exactly once, whoever
+ * one that was (result->told_now, resolved_now), or found it bound to something else (IDEM_CONFLICT): each exactly once, whoever
  * asked, the store's own sweep included. `op` is what was asked; of its bytes
  * only name, request_id, processor and how may be read.
  */

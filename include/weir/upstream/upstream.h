@@ -126,6 +126,7 @@ struct call {
     bool request_done;             /* call_request_done was called */
     bool answer_done;
     bool reused;                   /* the link had carried a call before */
+    bool lingers;                  /* nobody waits for the answer any more: it holds no place among the calls in flight */
     bool counted;                  /* counts in the processor's and endpoint's calls in flight */
     uint8_t attempts;              /* links asked for so far */
     uint64_t opened_us, leased_us, first_byte_us; /* 0: not yet */
@@ -149,6 +150,12 @@ size_t call_queued_bytes(const struct call *call);
 /* Holds the processor back, and lets it go on. */
 void call_pause(struct call *call);
 void call_resume(struct call *call);
+/*
+ * Its client no longer waits, its owner listens on: the call gives up its place
+ * in `concurrency`, and its link is never used again. False: no answer can come,
+ * or a quarter of the processor's links lingers already; close it then.
+ */
+WEIR_MUSTCHECK bool call_linger(struct call *call);
 /*
  * Ends the call in whatever state: leaves the queue, gives the link back when
  * both messages were whole, else closes it (with a reset when something was
