@@ -1,5 +1,6 @@
 # Text files as C strings: a header with one `static const char embedded_NAME[]`
-# for each file, NAME being its name without the ending. Made at build.
+# for each file, NAME being its name without the ending, and EMBEDDED_EACH(ROW),
+# which is ROW(NAME) for each. Made at build.
 #
 #   weir_embed(TARGET HEADER file...)   the target may then include HEADER
 #
@@ -14,7 +15,9 @@ if(CMAKE_SCRIPT_MODE_FILE)
     string(REPLACE "\"" "\\\"" text "${text}")
     string(REPLACE "\n" "\\n\"\n    \"" text "${text}")
     string(APPEND header "\nstatic const char embedded_${name}[] =\n    \"${text}\";\n")
+    string(APPEND rows " ROW(${name})")
   endforeach()
+  string(APPEND header "\n#define EMBEDDED_EACH(ROW)${rows}\n")
   file(WRITE "${HEADER}" "${header}")
   return()
 endif()

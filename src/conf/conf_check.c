@@ -2,7 +2,8 @@
  * The rules between keys: what is right on its own and wrong together, and what
  * a payment engineer would raise in review (warnings). They run when every key
  * was read, and leave alone what was already reported. Routes are in
- * conf_check_routes.c.
+ * conf_check_routes.c, idempotency in conf_idempotency.c, the store and tenants
+ * in conf_check_store.c.
  */
 #include <stdio.h>
 #include <sys/stat.h>
@@ -60,7 +61,7 @@ void conf_check_names(struct conf_run *run, const struct conf_node *list, const 
 
 /* ---- files ---- */
 
-static void check_key_file(struct conf_run *run, const char *path, const struct conf_node *node)
+void conf_check_private(struct conf_run *run, const char *path, const struct conf_node *node, const char *what)
 {
     struct stat status;
 
@@ -69,9 +70,8 @@ static void check_key_file(struct conf_run *run, const char *path, const struct 
         return;
     }
     if ((status.st_mode & S_IROTH) != 0) {
-        conf_warning(run->findings, node->place, hint("chmod 0640"),
-                     "everyone on this machine can read the private key (mode %04o)",
-                     (unsigned)(status.st_mode & 07777));
+        conf_warning(run->findings, node->place, hint("chmod 0640"), "everyone on this machine can read the %s (mode %04o)",
+                     what, (unsigned)(status.st_mode & 07777));
     }
 }
 
@@ -248,8 +248,8 @@ static void check_listener(struct conf_run *run, const struct conf_listener *lis
     check_header(run, where, listener->header_bytes, conf_node_find(node, "limits.header"));
     conf_check_body(run, body, listener->body_bytes, conf_node_find(node, "limits.body"));
     for (int i = 0; i < listener->tls.certificate_count; i++) {
-        check_key_file(run, listener->tls.certificates[i].key,
-                       conf_node_member(conf_node_entry(certificates, i), "key"));
+        conf_check_private(run, listener->tls.certificates[i].key,
+                           conf_node_member(conf_node_entry(certificates, i), "key"), "private key");
     }
 }
 
@@ -310,7 +310,7 @@ static void check_timeouts(struct conf_run *run, const struct conf_processor *pr
     conf_check_total(run, where, &total, &response, &connect);
 }
 
-static bool is_here(const char *host)
+bool conf_is_here(const char *host)
 {
     struct addr addr;
 
@@ -326,7 +326,7 @@ static bool stays_here(const struct conf_processor *processor)
             return false;
         }
     }
-    return processor->endpoint_count > 0 || is_here(processor->host);
+    return processor->endpoint_count > 0 || conf_is_here(processor->host);
 }
 
 static void check_processor_tls(struct conf_run *run, const struct conf_processor *processor,
@@ -355,7 +355,7 @@ static void check_processor_tls(struct conf_run *run, const struct conf_processo
         conf_warning(run->findings, url->place, hint("write https"), "%s sends payments without TLS to another machine",
                      where);
     }
-    check_key_file(run, processor->tls_key, conf_node_member(tls, "key"));
+    conf_check_private(run, processor->tls_key, conf_node_member(tls, "key"), "private key");
 }
 
 static void check_endpoints(struct conf_run *run, const struct conf_processor *processor, const struct conf_node *node,
@@ -461,7 +461,11 @@ void conf_check(struct conf_run *run)
     for (int i = 0; i < conf->processor_count; i++) {
         check_processor(run, &conf->processors[i], conf_node_entry(processors, i));
     }
+    conf_profiles_check(run);
     conf_check_routes(run);
+    conf_idempotency_check(run);
+    conf_check_tenants(run);
+    conf_check_store(run);
     check_drain(run);
     check_emptiness(run);
 }

@@ -10,40 +10,6 @@
 
 /* ---- processors ---- */
 
-static int profile_find(const struct conf *conf, const char *name)
-{
-    for (int i = 0; i < conf->profile_count; i++) {
-        if (strcmp(conf->profiles[i].name, name) == 0) {
-            return i;
-        }
-    }
-    return -1;
-}
-
-static void resolve_profile(struct conf_run *run, struct conf_processor *processor, const struct conf_node *node)
-{
-    const struct conf_node *written = conf_node_member(node, "profile");
-    struct conf_near near = {.text = bytes_from_text(processor->profile_name)};
-    char hint[128] = "";
-    char allowed[512] = "";
-
-    processor->profile = profile_find(run->conf, processor->profile_name);
-    if (processor->profile >= 0 || written == NULL || written->bad) {
-        return;
-    }
-    for (int i = 0; i < run->conf->profile_count; i++) {
-        const char *name = run->conf->profiles[i].name;
-
-        conf_append(allowed, sizeof(allowed), "%s%s", i == 0 ? "" : ", ", name);
-        (void)conf_near_offer(&near, bytes_from_text(name));
-    }
-    if (near.best.at != NULL) {
-        conf_append(hint, sizeof(hint), "did you mean '%.*s'?", BYTES_ARG(near.best));
-    }
-    conf_error(run->findings, written->place, (struct conf_help){.hint = hint, .allowed = allowed},
-               "processor '%s' has the profile '%s', which is not defined", processor->name, processor->profile_name);
-}
-
 /* The Host field for this url: brackets kept, the scheme's own port left out. */
 static const char *host_header(struct conf_memory *memory, const char *host, const struct conf_url *url)
 {
@@ -56,13 +22,11 @@ static const char *host_header(struct conf_memory *memory, const char *host, con
     return conf_memory_text(memory, bytes_from_text(text));
 }
 
-static void finish_processor(struct conf_run *run, struct conf_processor *processor, const struct conf_node *node)
+static void finish_processor(struct conf_memory *memory, struct conf_processor *processor)
 {
-    struct conf_memory *memory = run->memory;
     struct conf_url url;
     struct conf_fault fault;
 
-    resolve_profile(run, processor, node);
     if (processor->tls_ca != NULL && strcmp(processor->tls_ca, "system") == 0) {
         processor->tls_ca = NULL;
     }
@@ -138,26 +102,25 @@ static void finish_route(struct conf_run *run, struct conf_route *route, const s
     resolve_processor(run, route, conf_node_member(node, "to"));
 }
 
-static void add_profiles(struct conf_run *run)
-{
-    static const struct conf_profile built_in[] = {
-        {.name = "generic", .built_in = true, .errors = CONF_ERRORS_PROBLEM},
-        {.name = "stripe", .built_in = true, .deduplicates = true, .errors = CONF_ERRORS_STRIPE, .should_retry = true},
-    };
+/* ---- the store ---- */
 
-    run->conf->profiles = conf_memory_take(run->memory, sizeof(built_in));
-    run->conf->profile_count = (int)ARRAY_COUNT(built_in);
-    memcpy(run->conf->profiles, built_in, sizeof(built_in));
+static void finish_store(struct conf_store *store)
+{
+    if (store->tls_ca != NULL && strcmp(store->tls_ca, "system") == 0) {
+        store->tls_ca = NULL;
+    }
+    /* weir makes the embedded store's itself, where it may write; others come from whoever deploys all weirs. */
+    if (store->secret_file == NULL) {
+        store->secret_file = store->type == CONF_STORE_REDIS ? "/etc/weir/secret" : "/var/lib/weir/secret";
+    }
 }
 
 void conf_finish(struct conf_run *run)
 {
     struct conf *conf = run->conf;
     const struct conf_node *listeners = conf_node_member(run->root, "listeners");
-    const struct conf_node *processors = conf_node_member(run->root, "processors");
     const struct conf_node *routes = conf_node_member(run->root, "routes");
 
-    add_profiles(run);
     for (int i = 0; i < conf->listener_count; i++) {
         const struct conf_node *address = conf_node_member(conf_node_entry(listeners, i), "address");
 
@@ -165,11 +128,12 @@ void conf_finish(struct conf_run *run)
             address != NULL ? conf_memory_text(run->memory, address->text) : "";
     }
     for (int i = 0; i < conf->processor_count; i++) {
-        finish_processor(run, &conf->processors[i], conf_node_entry(processors, i));
+        finish_processor(run->memory, &conf->processors[i]);
     }
     for (int i = 0; i < conf->route_count; i++) {
         finish_route(run, &conf->routes[i], conf_node_entry(routes, i));
     }
+    finish_store(&conf->store);
     conf->log[LOG_ACCESS].level = LOG_INFO; /* access lines have no level of their own */
 }
 

@@ -139,9 +139,22 @@ enum conf_kind {
     CONF_HOST,     /* a name or address without port, lowered */
     CONF_MATCH,    /* of a route's path */
     CONF_METHOD,
+    CONF_BOOL,
+    CONF_RANGE,  /* two uint32_t, one behind the other */
+    CONF_KEY,    /* struct conf_key */
+    CONF_TENANT, /* by and header of a struct conf_tenants */
+    CONF_LINE,   /* of a head, "Name: value" */
+    CONF_CHARS,  /* a set of characters, or one of `words`, which is NULL */
+    CONF_PREFIX, /* of paths */
+    CONF_TEXT,   /* visible ASCII */
     /* lists of scalars */
     CONF_ADDRESSES, /* struct addr */
     CONF_NETWORKS,  /* struct addr_net */
+    CONF_CODES,     /* struct conf_codes */
+    CONF_FIELDS,    /* names of fields of a head, const char * */
+    CONF_STARTS,    /* the same, or a start of such names, which ends in '*' */
+    CONF_METHODS,   /* of `words`; they go nowhere: conf_profiles.c reads the tree */
+    CONF_SERVERS,   /* struct conf_server */
     CONF_KIND_COUNT
 };
 
@@ -162,7 +175,7 @@ struct conf_row {
     enum conf_kind kind;
     struct conf_field field;
     uint64_t min, max;    /* of the number, the length of a text, or the entries of a list */
-    const char *words;    /* "off|required"; NULL: none */
+    const char *words;    /* "off|required"; of SECTION: instead of it; of SECTIONS: the key that one value alone is of; NULL: none */
     const char *fallback; /* the default, as it would be written; NULL: none */
     unsigned flags;
     const char *help; /* one sentence */
@@ -182,6 +195,8 @@ const struct conf_row *conf_key_find(const struct conf_row *section, struct byte
 /* "handshake, header, body"; in the table's order. */
 const char *conf_key_allowed(const struct conf_row *section, struct conf_memory *memory);
 bool conf_key_is_holder(const struct conf_row *key);
+/* Of scalars. */
+bool conf_kind_is_list(enum conf_kind kind);
 
 /* Why a value was refused. */
 struct conf_fault {
@@ -215,6 +230,8 @@ struct conf_url {
     bool port_is_default;
 };
 bool conf_url_split(struct bytes text, struct conf_url *url, struct conf_fault *fault);
+/* The next entry of a list's default, "[a, b]"; *rest begins as all of it. False: there is none. */
+bool conf_list_next(struct bytes *rest, struct bytes *entry);
 
 /* ---- suggestions (conf_near.c) ---- */
 
@@ -237,7 +254,32 @@ struct conf_run {
     struct conf_node *root;
     struct conf_memory *memory; /* conf's own */
     struct conf_findings *findings;
+    struct conf_profile *built_in; /* those that come with weir */
+    int built_in_count;
+    bool keeps_absent; /* what a section does not say stays as it is, instead of its default */
 };
+
+/* Walks a map from names to sections, as `profiles` is one, into an array of `base`. */
+void conf_load_named(struct conf_run *run, const struct conf_row *key, struct conf_node *node, char *base,
+                     const char *where);
+
+/* ---- profiles (conf_profiles.c) ---- */
+
+/* Reads the built-in ones; they are ours, and one that is wrong is a CHECK. */
+void conf_profiles_open(struct conf_run *run);
+/* What an operator's profile begins as: the one that it is like, or nothing. True: what it does not say stays so. */
+bool conf_profile_begin(struct conf_run *run, struct conf_profile *profile, struct conf_node *node);
+/* The operator's behind the built-in ones, and what a processor's name means. */
+void conf_profiles_finish(struct conf_run *run);
+void conf_profiles_check(struct conf_run *run);
+
+/* ---- idempotency and the store (conf_idempotency.c, conf_check_store.c) ---- */
+
+/* A route's defaults depend on its processor's profile and on who the tenants are. */
+void conf_idempotency_finish(struct conf_run *run);
+void conf_idempotency_check(struct conf_run *run);
+void conf_check_tenants(struct conf_run *run);
+void conf_check_store(struct conf_run *run);
 
 /* Fields that are made from other fields: a url's parts, a route's prefix, the processor that a route goes to. */
 void conf_finish(struct conf_run *run);
@@ -262,6 +304,10 @@ void conf_check_body(struct conf_run *run, const char *where, uint64_t bytes, co
 void conf_check_names(struct conf_run *run, const struct conf_node *list, const char *noun);
 /* Where the value at this path below `section` stands, or the section itself when it is not written. */
 struct conf_place conf_place_in(const struct conf_node *section, const char *path);
+/* A key that everyone on the machine can read; `what` it is. */
+void conf_check_private(struct conf_run *run, const char *path, const struct conf_node *node, const char *what);
+/* Whether a host is this machine. */
+bool conf_is_here(const char *host);
 /* Something at this path was reported already. */
 bool conf_bad_in(const struct conf_node *section, const char *path);
 

@@ -11,6 +11,7 @@
 #define TIB(n) ((uint64_t)(n) << 40)
 #define MINUTES(n) ((uint64_t)(n) * 60 * 1000)
 #define HOURS(n) (MINUTES(n) * 60)
+#define DAYS(n) (HOURS(n) * 24)
 
 #define NO_FIELD {.at = SIZE_MAX}
 #define FIELD(type, member)                                                                                            \
@@ -45,6 +46,7 @@ const int conf_key_count = (int)ARRAY_COUNT(conf_keys);
 _Static_assert(offsetof(struct conf_listener, name) == 0, "name comes first");
 _Static_assert(offsetof(struct conf_processor, name) == 0, "name comes first");
 _Static_assert(offsetof(struct conf_route, name) == 0, "name comes first");
+_Static_assert(offsetof(struct conf_profile, name) == 0, "name comes first");
 
 const char *conf_key_name(const struct conf_row *key)
 {

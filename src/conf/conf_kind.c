@@ -108,7 +108,9 @@ static bool fail_with_range(const struct conf_row *key, const char *what, struct
 
 static void store_number(const struct conf_row *key, uint64_t number, void *field)
 {
-    if (key->field.bytes == sizeof(uint32_t)) {
+    if (key->field.bytes == sizeof(uint16_t)) {
+        *(uint16_t *)field = (uint16_t)number;
+    } else if (key->field.bytes == sizeof(uint32_t)) {
         *(uint32_t *)field = (uint32_t)number;
     } else if (key->field.bytes == sizeof(uint64_t)) {
         *(uint64_t *)field = number;
@@ -187,9 +189,28 @@ static bool parse_word(const struct conf_row *key, struct bytes text, struct con
     int index = conf_kind_word_index(key->words, text);
 
     if (index < 0) {
-        return conf_kind_fail_word(key, text, "is not one of its values", memory, fault);
+        return conf_kind_fail_word(key, text,
+                                   key->kind == CONF_SECTION ? "is neither a section of keys nor one of its words"
+                                                             : "is not one of its values",
+                                   memory, fault);
     }
-    store_word(key, index, text, memory, field);
+    if (key->field.at != SIZE_MAX) {
+        store_word(key, index, text, memory, field);
+    }
+    return true;
+}
+
+static bool parse_bool(const struct conf_row *key, struct bytes text, struct conf_memory *memory, void *field,
+                       struct conf_fault *fault)
+{
+    int index = conf_kind_word_index("false|true", text);
+
+    (void)key;
+    (void)memory;
+    if (index < 0) {
+        return conf_kind_fail(fault, "is not one of its values", "expected true or false");
+    }
+    *(bool *)field = index != 0;
     return true;
 }
 
@@ -266,7 +287,7 @@ static const struct {
     bool (*parse)(const struct conf_row *key, struct bytes text, struct conf_memory *memory, void *field,
                   struct conf_fault *fault);
 } kinds[CONF_KIND_COUNT] = {
-    [CONF_SECTION] = {"section", NULL, NULL},
+    [CONF_SECTION] = {"section", NULL, parse_word}, /* its words */
     [CONF_SECTIONS] = {"list of sections", NULL, NULL},
     [CONF_NAMED] = {"sections by name", NULL, NULL},
     [CONF_DURATION] = {"duration", NUMBER_PATTERN "(ms|s|m|h|d)$", parse_number},
@@ -280,8 +301,22 @@ static const struct {
     [CONF_HOST] = {"host name or address", NULL, conf_kind_parse_host},
     [CONF_MATCH] = {"path, or prefix ending in /*", "^/[^?#*]*[*]?$", conf_kind_parse_match},
     [CONF_METHOD] = {"method", "^[A-Z][A-Z0-9_-]*$", conf_kind_parse_method},
+    [CONF_BOOL] = {"true or false", NULL, parse_bool},
+    [CONF_RANGE] = {"range", "^[0-9]+-[0-9]+$", conf_kind_parse_range},
+    [CONF_KEY] = {"header:NAME or json:/POINTER", "^(header:[!-~]+|json:/.*)$", conf_kind_parse_key},
+    [CONF_TENANT] = {"header:NAME, mtls_subject or client_ip", "^(header:[!-~]+|mtls_subject|client_ip)$",
+                     conf_kind_parse_tenant},
+    [CONF_LINE] = {"\"NAME: VALUE\"", "^[!-9;-~]+: *[ -~]+$", conf_kind_parse_line},
+    [CONF_CHARS] = {"characters and ranges of them", "^[!-~]+$", conf_kind_parse_chars},
+    [CONF_PREFIX] = {"start of a path", "^/[^?#*]*$", conf_kind_parse_prefix},
+    [CONF_TEXT] = {"text without spaces", "^[!-~]+$", conf_kind_parse_text},
     [CONF_ADDRESSES] = {"list of ADDRESS:PORT", NULL, parse_address},
     [CONF_NETWORKS] = {"list of networks", NULL, parse_network},
+    [CONF_CODES] = {"list of statuses and ranges of them", "^[1-5][0-9][0-9](-[1-5][0-9][0-9])?$", conf_kind_parse_code},
+    [CONF_FIELDS] = {"list of fields", "^[!-~]+$", conf_kind_parse_field},
+    [CONF_STARTS] = {"list of fields, a start of their names ending in *", "^[!-~]+$", conf_kind_parse_start},
+    [CONF_METHODS] = {"list of methods", NULL, parse_word},
+    [CONF_SERVERS] = {"list of redis or rediss urls", "^rediss?://[^/?#@]+$", conf_kind_parse_server},
 };
 
 bool conf_kind_parse(const struct conf_row *key, struct bytes text, struct conf_memory *memory, void *field,
@@ -289,6 +324,26 @@ bool conf_kind_parse(const struct conf_row *key, struct bytes text, struct conf_
 {
     *fault = (struct conf_fault){.what = ""};
     return kinds[key->kind].parse(key, text, memory, field, fault);
+}
+
+bool conf_kind_is_list(enum conf_kind kind)
+{
+    return kind >= CONF_ADDRESSES;
+}
+
+bool conf_list_next(struct bytes *rest, struct bytes *entry)
+{
+    size_t len = 0;
+
+    while (rest->len > 0 && strchr("[ ,]", rest->at[0]) != NULL) {
+        *rest = bytes_skip(*rest, 1);
+    }
+    while (len < rest->len && strchr(" ,]", rest->at[len]) == NULL) {
+        len++;
+    }
+    *entry = bytes_take(*rest, len);
+    *rest = bytes_skip(*rest, len);
+    return len > 0;
 }
 
 const char *conf_kind_noun(enum conf_kind kind)
@@ -301,22 +356,44 @@ const char *conf_kind_pattern(enum conf_kind kind)
     return kinds[kind].pattern;
 }
 
+/* A list of sections for which one value may stand: that of its key. */
+static void append_short(char *text, size_t size, const struct conf_row *key)
+{
+    const struct conf_row *alone = conf_key_find(key, bytes_from_text(key->words));
+    char described[160];
+
+    conf_append(text, size, "%s | %s", conf_kind_describe(alone, described, sizeof(described)),
+                conf_kind_noun(key->kind));
+}
+
+/* Words, and what else a value may be. */
+static void append_choice(char *text, size_t size, const struct conf_row *key)
+{
+    append_words(text, size, key->words, " | ");
+    if (key->kind == CONF_METHODS) {
+        conf_append(text, size, ", a list of them");
+    } else if (key->kind != CONF_WORD) {
+        conf_append(text, size, " | %s", conf_kind_noun(key->kind));
+    }
+}
+
 const char *conf_kind_describe(const struct conf_row *key, char *text, size_t size)
 {
+    bool has_entries = key->kind == CONF_SECTIONS || key->kind == CONF_NAMED || conf_kind_is_list(key->kind);
     char range[80];
 
     text[0] = '\0';
-    if (key->words != NULL) {
-        append_words(text, size, key->words, " | ");
-        conf_append(text, size, "%s%s", key->kind == CONF_WORD ? "" : " | ",
-                    key->kind == CONF_WORD ? "" : conf_kind_noun(key->kind));
+    if (key->words != NULL && key->kind == CONF_SECTIONS) {
+        append_short(text, size, key);
+    } else if (key->words != NULL) {
+        append_choice(text, size, key);
         return text;
+    } else {
+        conf_append(text, size, "%s", conf_kind_noun(key->kind));
     }
-    conf_append(text, size, "%s", conf_kind_noun(key->kind));
-    if (key->kind == CONF_DURATION || key->kind == CONF_BYTES || key->kind == CONF_COUNT) {
+    if (key->kind == CONF_DURATION || key->kind == CONF_BYTES || key->kind == CONF_COUNT || key->kind == CONF_RANGE) {
         conf_append(text, size, ", %s", range_text(key, range, sizeof(range)));
-    } else if (key->kind == CONF_SECTIONS || key->kind == CONF_NAMED || key->kind == CONF_ADDRESSES ||
-               key->kind == CONF_NETWORKS) {
+    } else if (has_entries) {
         conf_append(text, size, ", at most %llu", (unsigned long long)key->max);
     }
     return text;

@@ -1,6 +1,7 @@
 /*
- * Between conf_kind.c (numbers, words, addresses, the table of kinds) and
- * conf_kind_text.c (names, paths, urls, hosts).
+ * Between conf_kind.c (numbers, words, addresses, the table of kinds),
+ * conf_kind_text.c (names, paths, urls, hosts) and conf_kind_head.c (fields,
+ * statuses, keys, tenants).
  */
 #ifndef WEIR_CONF_KIND_INTERNAL_H
 #define WEIR_CONF_KIND_INTERNAL_H
@@ -17,6 +18,17 @@ CONF_KIND_PARSER(conf_kind_parse_url);
 CONF_KIND_PARSER(conf_kind_parse_host);
 CONF_KIND_PARSER(conf_kind_parse_match);
 CONF_KIND_PARSER(conf_kind_parse_method);
+CONF_KIND_PARSER(conf_kind_parse_prefix);
+CONF_KIND_PARSER(conf_kind_parse_text);
+CONF_KIND_PARSER(conf_kind_parse_server);
+CONF_KIND_PARSER(conf_kind_parse_range);
+CONF_KIND_PARSER(conf_kind_parse_code);
+CONF_KIND_PARSER(conf_kind_parse_key);
+CONF_KIND_PARSER(conf_kind_parse_tenant);
+CONF_KIND_PARSER(conf_kind_parse_line);
+CONF_KIND_PARSER(conf_kind_parse_chars);
+CONF_KIND_PARSER(conf_kind_parse_field);
+CONF_KIND_PARSER(conf_kind_parse_start);
 
 /* Fills the fault in; always false. */
 bool conf_kind_fail(struct conf_fault *fault, const char *what, const char *hint_format, ...) WEIR_PRINTF(3, 4);

@@ -1,6 +1,6 @@
 /*
- * Kinds of values that stay text: names, paths, urls, hosts, and what a route
- * matches. Each accepts only what has one reading.
+ * Kinds of values that stay text: names, paths, urls, servers, hosts, and what
+ * a route matches. Each accepts only what has one reading.
  */
 #include <stdio.h>
 
@@ -45,6 +45,21 @@ CONF_KIND_PARSER(conf_kind_parse_name)
     }
     if (!good) {
         return conf_kind_fail(fault, "is not a name", "expected up to 63 letters, digits, '-' and '_', a letter or digit first");
+    }
+    store_text(key, text, memory, field);
+    return true;
+}
+
+CONF_KIND_PARSER(conf_kind_parse_text)
+{
+    bool good = text.len >= 1 && text.len <= key->max;
+
+    for (size_t i = 0; good && i < text.len; i++) {
+        good = text.at[i] > ' ' && text.at[i] <= '~';
+    }
+    if (!good) {
+        return conf_kind_fail(fault, "is not visible ASCII", "expected at most %llu characters without spaces",
+                              (unsigned long long)key->max);
     }
     store_text(key, text, memory, field);
     return true;
@@ -191,21 +206,15 @@ static bool split_host(struct bytes authority, struct conf_url *url)
     return is_host_name(authority) || (bytes_find(authority, ':') == SIZE_MAX && is_address(authority));
 }
 
-bool conf_url_split(struct bytes text, struct conf_url *url, struct conf_fault *fault)
+/* Behind the scheme. A user name is refused by name: it brings a password along. */
+static bool split_rest(struct bytes rest, const char *shape, const char *user, struct conf_url *url,
+                       struct conf_fault *fault)
 {
-    static const char shape[] = "expected https://HOST or https://HOST:PORT";
-    struct bytes rest;
-    size_t end;
+    size_t end = 0;
 
-    url->tls = bytes_starts_with(text, BYTES("https://"));
-    if (!url->tls && !bytes_starts_with(text, BYTES("http://"))) {
-        return conf_kind_fail(fault, "is not an http or https url", "%s", shape);
-    }
-    rest = bytes_skip(text, url->tls ? 8 : 7);
     if (bytes_find(rest, '@') != SIZE_MAX) {
-        return conf_kind_fail(fault, "has a user name", "%s", shape);
+        return conf_kind_fail(fault, "has a user name", "%s", user);
     }
-    end = 0;
     while (end < rest.len && strchr("/?#", rest.at[end]) == NULL) {
         end++;
     }
@@ -219,6 +228,17 @@ bool conf_url_split(struct bytes text, struct conf_url *url, struct conf_fault *
     return true;
 }
 
+bool conf_url_split(struct bytes text, struct conf_url *url, struct conf_fault *fault)
+{
+    static const char shape[] = "expected https://HOST or https://HOST:PORT";
+
+    url->tls = bytes_starts_with(text, BYTES("https://"));
+    if (!url->tls && !bytes_starts_with(text, BYTES("http://"))) {
+        return conf_kind_fail(fault, "is not an http or https url", "%s", shape);
+    }
+    return split_rest(bytes_skip(text, url->tls ? 8 : 7), shape, shape, url, fault);
+}
+
 CONF_KIND_PARSER(conf_kind_parse_url)
 {
     struct conf_url url;
@@ -230,6 +250,30 @@ CONF_KIND_PARSER(conf_kind_parse_url)
         return false;
     }
     store_text(key, text, memory, field);
+    return true;
+}
+
+#define REDIS_PORT 6379
+
+/* A database number would be a path; weir has its records in the first. */
+CONF_KIND_PARSER(conf_kind_parse_server)
+{
+    static const char shape[] = "expected rediss://HOST or rediss://HOST:PORT";
+    struct conf_server *server = field;
+    struct conf_url url;
+
+    (void)key;
+    url.tls = bytes_starts_with(text, BYTES("rediss://"));
+    if (!url.tls && !bytes_starts_with(text, BYTES("redis://"))) {
+        return conf_kind_fail(fault, "is not a redis or rediss url", "%s", shape);
+    }
+    if (!split_rest(bytes_skip(text, url.tls ? 9 : 8), shape, "use username and password_file", &url, fault)) {
+        return false;
+    }
+    *server = (struct conf_server){.text = conf_memory_text(memory, text),
+                                   .tls = url.tls,
+                                   .host = conf_memory_lower(memory, url.host),
+                                   .port = url.port_is_default ? REDIS_PORT : url.port};
     return true;
 }
 
@@ -259,6 +303,26 @@ CONF_KIND_PARSER(conf_kind_parse_match)
             return conf_kind_fail(fault, "has a '*' that does not end it after '/'", "expected /path or /prefix/*");
         }
         if (!is_path_byte(rest.at[i])) {
+            return conf_kind_fail(fault, "holds a character that no path has", "expected a path without query, as it is sent");
+        }
+    }
+    store_text(key, text, memory, field);
+    return true;
+}
+
+CONF_KIND_PARSER(conf_kind_parse_prefix)
+{
+    if (text.len == 0 || text.at[0] != '/') {
+        return conf_kind_fail(fault, "is not a path", "expected the start of one, such as /v1/payments");
+    }
+    if (text.len > key->max) {
+        return conf_kind_fail(fault, "is too long", "expected at most %llu bytes", (unsigned long long)key->max);
+    }
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.at[i] == '*') {
+            return conf_kind_fail(fault, "has a '*'", "write the start of the paths alone");
+        }
+        if (!is_path_byte(text.at[i])) {
             return conf_kind_fail(fault, "holds a character that no path has", "expected a path without query, as it is sent");
         }
     }

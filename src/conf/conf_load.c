@@ -87,12 +87,45 @@ static void *field_of(const struct conf_row *key, char *base)
     return key->field.at == SIZE_MAX ? nowhere : base + key->field.at;
 }
 
+/* Room for `count` entries of an array, which replaces what was there. */
+static char *set_array(struct conf_run *run, const struct conf_row *key, size_t count, char *base)
+{
+    char *entries = count > 0 ? conf_memory_take(run->memory, count * key->field.entry_bytes) : NULL;
+
+    *(void **)(void *)(base + key->field.at) = entries;
+    *(int *)(void *)(base + key->field.count_at) = (int)count;
+    return entries;
+}
+
+static void set_default_list(struct conf_run *run, const struct conf_row *key, char *base)
+{
+    struct bytes rest = bytes_from_text(key->fallback);
+    struct bytes entry;
+    struct conf_fault fault;
+    size_t count = 0;
+    char *at;
+
+    while (conf_list_next(&rest, &entry)) {
+        count++;
+    }
+    rest = bytes_from_text(key->fallback);
+    at = set_array(run, key, count, base);
+    for (; conf_list_next(&rest, &entry); at += key->field.entry_bytes) {
+        CHECK(conf_kind_parse(key, entry, run->memory, at, &fault));
+    }
+}
+
 static void set_default(struct conf_run *run, const struct conf_row *key, char *base)
 {
     struct conf_fault fault;
 
-    if (key->fallback != NULL && key->kind != CONF_NETWORKS) {
+    if (key->fallback == NULL || run->keeps_absent) {
+        return;
+    }
+    if (!conf_kind_is_list(key->kind)) {
         CHECK(conf_kind_parse(key, bytes_from_text(key->fallback), run->memory, field_of(key, base), &fault));
+    } else if (key->field.at != SIZE_MAX) {
+        set_default_list(run, key, base);
     }
 }
 
@@ -114,30 +147,29 @@ static void load_scalar(struct conf_run *run, const struct conf_row *key, struct
     }
 }
 
-/* Makes room for a list's or map's entries; what is more than the key allows is reported and left out. */
-static char *take_entries(struct conf_run *run, const struct conf_row *key, struct conf_node *node, char *base,
-                          const char *where)
+/*
+ * Makes room for a list's or map's entries; what is more than the key allows is
+ * reported and left out. Returns how many entries there is room for at
+ * *entries; those of a list that goes nowhere share one place.
+ */
+static int take_entries(struct conf_run *run, const struct conf_row *key, struct conf_node *node, char *base,
+                        const char *where, char **entries)
 {
     uint64_t count = (uint64_t)node->count;
-    char *entries;
 
     if (count > key->max || count < key->min) {
-        char what[48] = "a list of ";
-        conf_append(what, sizeof(what), "%llu to %llu entries", (unsigned long long)key->min,
-                    (unsigned long long)key->max);
-        report_shape(run, node, where, key->kind == CONF_NAMED ? "at most 256 entries" : what, NULL);
+        char what[48] = "";
+
+        conf_append(what, sizeof(what), key->kind == CONF_NAMED ? "at most %llu entries" : "a list of %llu to %llu entries",
+                    (unsigned long long)(key->kind == CONF_NAMED ? key->max : key->min), (unsigned long long)key->max);
+        report_shape(run, node, where, what, NULL);
     }
     count = count > key->max ? key->max : count;
-    if (count == 0) {
-        return NULL;
-    }
-    entries = conf_memory_take(run->memory, (size_t)count * key->field.entry_bytes);
-    *(void **)(void *)(base + key->field.at) = entries;
-    *(int *)(void *)(base + key->field.count_at) = (int)count;
-    return entries;
+    *entries = key->field.at == SIZE_MAX ? field_of(key, base) : set_array(run, key, (size_t)count, base);
+    return (int)count;
 }
 
-/* Addresses and networks: every entry a scalar. */
+/* Addresses, statuses and their like: every entry a scalar. */
 static void load_values(struct conf_run *run, const struct conf_row *key, struct conf_node *node, char *base,
                         const char *where)
 {
@@ -148,8 +180,7 @@ static void load_values(struct conf_run *run, const struct conf_row *key, struct
         report_shape(run, node, where, "a list", "write [..., ...]");
         return;
     }
-    entries = take_entries(run, key, node, base, where);
-    count = entries != NULL ? *(int *)(void *)(base + key->field.count_at) : 0;
+    count = take_entries(run, key, node, base, where, &entries);
     for (int i = 0; i < count; i++) {
         struct conf_node *entry = conf_node_entry(node, i);
         struct conf_fault fault;
@@ -180,6 +211,16 @@ static void entry_where(char text[CONF_WHERE_BYTES], const char *where, const st
     }
 }
 
+/* One value where a list of sections may stand is its only entry's: `retention: 24h`. */
+static void load_alone(struct conf_run *run, const struct conf_row *key, struct conf_node *node, char *base,
+                       const char *where)
+{
+    char *entry = set_array(run, key, 1, base);
+
+    load_section(run, key, NULL, entry, where);
+    load_scalar(run, conf_key_find(key, bytes_from_text(key->words)), node, entry, where);
+}
+
 static void load_list(struct conf_run *run, const struct conf_row *key, struct conf_node *node, char *base,
                       const char *where)
 {
@@ -187,12 +228,15 @@ static void load_list(struct conf_run *run, const struct conf_row *key, struct c
     int count;
     int index = 0;
 
+    if (key->words != NULL && node->kind == CONF_NODE_SCALAR && !conf_node_empty(node)) {
+        load_alone(run, key, node, base, where);
+        return;
+    }
     if (node->kind != CONF_NODE_LIST && !conf_node_empty(node)) {
         report_shape(run, node, where, "a list", "begin each entry with '- '");
         return;
     }
-    entries = take_entries(run, key, node, base, where);
-    count = entries != NULL ? *(int *)(void *)(base + key->field.count_at) : 0;
+    count = take_entries(run, key, node, base, where, &entries);
     for (struct conf_node *entry = node->first; entry != NULL && index < count; entry = entry->next, index++) {
         char text[CONF_WHERE_BYTES];
 
@@ -201,9 +245,14 @@ static void load_list(struct conf_run *run, const struct conf_row *key, struct c
     }
 }
 
+static bool entries_are_profiles(const struct conf_row *key)
+{
+    return key->field.entry_bytes == sizeof(struct conf_profile) && strcmp(key->path, "profiles") == 0;
+}
+
 /* The key of the entry is its name; it is checked as routes.NAME.to is, which is how others write it. */
-static void load_named(struct conf_run *run, const struct conf_row *key, struct conf_node *node, char *base,
-                       const char *where)
+void conf_load_named(struct conf_run *run, const struct conf_row *key, struct conf_node *node, char *base,
+                     const char *where)
 {
     const struct conf_row *as_name = conf_key_find(conf_key_find(CONF_ROOT, BYTES("routes")), BYTES("to"));
     char *entries;
@@ -214,8 +263,7 @@ static void load_named(struct conf_run *run, const struct conf_row *key, struct 
         report_shape(run, node, where, "a map from names to sections", "write NAME: and its keys below");
         return;
     }
-    entries = take_entries(run, key, node, base, where);
-    count = entries != NULL ? *(int *)(void *)(base + key->field.count_at) : 0;
+    count = take_entries(run, key, node, base, where, &entries);
     for (struct conf_node *entry = node->first; entry != NULL && index < count; entry = entry->next, index++) {
         char *at = entries + (size_t)index * key->field.entry_bytes;
         char text[CONF_WHERE_BYTES] = "";
@@ -227,9 +275,30 @@ static void load_named(struct conf_run *run, const struct conf_row *key, struct 
             conf_error(run->findings, entry->key_place, (struct conf_help){.hint = fault.hint}, "'%s' in %s %s", shown,
                        where, fault.what);
         }
+        run->keeps_absent = entries_are_profiles(key) && conf_profile_begin(run, (struct conf_profile *)(void *)at, entry);
         *(const char **)(void *)at = conf_memory_text(run->memory, entry->key);
         load_section(run, key, entry, at, text);
+        run->keeps_absent = false;
     }
+}
+
+/* A section, or the word that stands for it. */
+static void load_section_or_word(struct conf_run *run, const struct conf_row *key, struct conf_node *node, char *base,
+                                 const char *where)
+{
+    struct conf_fault fault;
+
+    if (key->words != NULL && node->kind == CONF_NODE_SCALAR && !conf_node_empty(node)) {
+        load_section(run, key, NULL, base, where);
+        if (!node->bad && !conf_kind_parse(key, node->text, run->memory, field_of(key, base), &fault)) {
+            report_value(run, node, where, &fault);
+        }
+        return;
+    }
+    if (key->field.at != SIZE_MAX) {
+        *(bool *)field_of(key, base) = true;
+    }
+    load_section(run, key, node, base, where);
 }
 
 static void load_key(struct conf_run *run, const struct conf_row *key, struct conf_node *node, char *base,
@@ -237,23 +306,20 @@ static void load_key(struct conf_run *run, const struct conf_row *key, struct co
 {
     switch (key->kind) {
     case CONF_SECTION:
-        if (key->field.at != SIZE_MAX) {
-            *(bool *)field_of(key, base) = true;
-        }
-        load_section(run, key, node, base, where);
+        load_section_or_word(run, key, node, base, where);
         break;
     case CONF_SECTIONS:
         load_list(run, key, node, base, where);
         break;
     case CONF_NAMED:
-        load_named(run, key, node, base, where);
-        break;
-    case CONF_ADDRESSES:
-    case CONF_NETWORKS:
-        load_values(run, key, node, base, where);
+        conf_load_named(run, key, node, base, where);
         break;
     default:
-        load_scalar(run, key, node, base, where);
+        if (conf_kind_is_list(key->kind)) {
+            load_values(run, key, node, base, where);
+        } else {
+            load_scalar(run, key, node, base, where);
+        }
     }
 }
 
@@ -349,8 +415,11 @@ static void load_tree(struct conf_run *run, struct bytes source)
         return;
     }
     run->conf->root = run->root;
+    conf_profiles_open(run);
     load_section(run, CONF_ROOT, run->root, (char *)run->conf, "");
+    conf_profiles_finish(run);
     conf_finish(run);
+    conf_idempotency_finish(run);
     conf_check(run);
 }
 

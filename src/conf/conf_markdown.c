@@ -89,7 +89,7 @@ static void print_section(FILE *out, const struct conf_row *section)
 
         (void)fprintf(out, "\n%s `%s`\n\n%s%s%s\n", strchr(section->path, '.') == NULL ? "##" : "###", section->path,
                       section->help, section->more != NULL ? " " : "", section->more != NULL ? section->more : "");
-        if (section->kind != CONF_SECTION) {
+        if (section->kind != CONF_SECTION || section->words != NULL) {
             (void)fprintf(out, "Value: %s.\n", conf_kind_describe(section, text, sizeof(text)));
         }
     }

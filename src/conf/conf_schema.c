@@ -44,8 +44,8 @@ static void put_pattern(struct json *json, enum conf_kind kind)
     }
 }
 
-/* A path, or one of a few words. */
-static void put_path_or_word(struct json *json, const struct conf_row *key)
+/* A text, or one of a few words. */
+static void put_text_or_word(struct json *json, const struct conf_row *key)
 {
     json_key(json, "anyOf");
     json_array_open(json);
@@ -69,9 +69,13 @@ static void put_value(struct json *json, const struct conf_row *key)
     case CONF_WORD:
         put_words(json, key->words);
         break;
+    case CONF_BOOL:
+        json_put_text(json, "type", "boolean");
+        break;
     case CONF_PATH:
+    case CONF_CHARS:
         if (key->words != NULL) {
-            put_path_or_word(json, key);
+            put_text_or_word(json, key);
             break;
         }
         put_pattern(json, key->kind);
@@ -81,11 +85,44 @@ static void put_value(struct json *json, const struct conf_row *key)
     }
     if (key->fallback != NULL) {
         json_key(json, "default");
-        if (key->kind == CONF_COUNT) {
+        if (key->kind == CONF_COUNT || key->kind == CONF_BOOL) {
             json_add_raw(json, bytes_from_text(key->fallback));
         } else {
             json_add_string(json, bytes_from_text(key->fallback));
         }
+    }
+}
+
+/* YAML reads 402 as a number, "402" and 200-299 as texts. */
+static void put_code(struct json *json)
+{
+    json_key(json, "anyOf");
+    json_array_open(json);
+    json_object_open(json);
+    json_put_text(json, "type", "integer");
+    json_put_u64(json, "minimum", 200);
+    json_put_u64(json, "maximum", 599);
+    json_object_close(json);
+    json_object_open(json);
+    put_pattern(json, CONF_CODES);
+    json_object_close(json);
+    json_array_close(json);
+}
+
+static void put_entry(struct json *json, const struct conf_row *key)
+{
+    switch (key->kind) {
+    case CONF_SECTIONS:
+        put_section(json, key);
+        break;
+    case CONF_METHODS:
+        put_words(json, key->words);
+        break;
+    case CONF_CODES:
+        put_code(json);
+        break;
+    default:
+        put_pattern(json, key->kind);
     }
 }
 
@@ -96,12 +133,30 @@ static void put_list(struct json *json, const struct conf_row *key)
     json_put_u64(json, "maxItems", key->max);
     json_key(json, "items");
     json_object_open(json);
-    if (key->kind == CONF_SECTIONS) {
-        put_section(json, key);
+    put_entry(json, key);
+    json_object_close(json);
+}
+
+/* Sections, and what may stand instead of them: words, or one value alone. */
+static void put_choice(struct json *json, const struct conf_row *key)
+{
+    json_key(json, "anyOf");
+    json_array_open(json);
+    json_object_open(json);
+    if (key->kind == CONF_SECTION) {
+        put_words(json, key->words);
     } else {
-        put_pattern(json, key->kind);
+        put_value(json, conf_key_find(key, bytes_from_text(key->words)));
     }
     json_object_close(json);
+    json_object_open(json);
+    if (key->kind == CONF_SECTION) {
+        put_section(json, key);
+    } else {
+        put_list(json, key);
+    }
+    json_object_close(json);
+    json_array_close(json);
 }
 
 static void put_named(struct json *json, const struct conf_row *key)
@@ -123,19 +178,15 @@ static void put_key(struct json *json, const struct conf_row *key)
     json_key(json, conf_key_name(key));
     json_object_open(json);
     put_description(json, key);
-    switch (key->kind) {
-    case CONF_SECTION:
+    if (conf_key_is_holder(key) && key->words != NULL) {
+        put_choice(json, key);
+    } else if (key->kind == CONF_SECTION) {
         put_section(json, key);
-        break;
-    case CONF_NAMED:
+    } else if (key->kind == CONF_NAMED) {
         put_named(json, key);
-        break;
-    case CONF_SECTIONS:
-    case CONF_ADDRESSES:
-    case CONF_NETWORKS:
+    } else if (key->kind == CONF_SECTIONS || conf_kind_is_list(key->kind)) {
         put_list(json, key);
-        break;
-    default:
+    } else {
         put_value(json, key);
     }
     json_object_close(json);

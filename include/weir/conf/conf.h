@@ -267,6 +267,8 @@ bool conf_position(const struct conf *conf, const char *path, int *line, int *co
 
 /* A built-in profile as it is written, comments and sources included; NULL: no such profile. Static. */
 const char *conf_profile_text(const char *name);
+/* Their names, from 0; NULL past the end. Static. */
+const char *conf_profile_name(int index);
 
 /* The manual of one key ("processors.NAME.timeouts.connect", names of maps and lists may be left out): malloc'ed, NULL: no such
  * key. */

@@ -6,10 +6,10 @@
 static void test_a_route_behind_one_that_takes_everything_is_an_error(void **state)
 {
     (void)state;
-    assert_shown(ROUTES "  - {name: all, match: {path: /*}, to: acme}\n"
-                        "  - {name: pay, match: {method: POST, path: /v1/payments}, to: acme}\n",
+    assert_shown(ROUTES "  - {name: all, match: {path: /*}, to: acme, idempotency: off}\n"
+                        "  - {name: pay, match: {method: POST, path: /v1/payments}, to: acme, idempotency: off}\n",
                  "weir.yaml:6:12: error: route 'pay' can never match: route 'all' takes all its requests\n"
-                 "    6 |   - {name: pay, match: {method: POST, path: /v1/payments}, to: acme}\n"
+                 "    6 |   - {name: pay, match: {method: POST, path: /v1/payments}, to: acme, idempotency: off}\n"
                  "      |            ^~~ 'all' is at line 5\n"
                  "weir.yaml: 1 error: not loaded\n");
 }
@@ -47,7 +47,7 @@ static void test_a_route_hides_only_what_it_covers(void **state)
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         char text[512];
 
-        (void)snprintf(text, sizeof(text), ROUTES "  - {name: a, match: %s, to: acme}\n  - {name: b, match: %s, to: acme}\n",
+        (void)snprintf(text, sizeof(text), ROUTES "  - {name: a, match: %s, to: acme, idempotency: off}\n  - {name: b, match: %s, to: acme, idempotency: off}\n",
                        rows[i].earlier, rows[i].later);
         if (rows[i].hidden) {
             assert_says(text, "weir.yaml:6:12: error: route 'b' can never match: route 'a' takes all its requests\n");
@@ -60,18 +60,18 @@ static void test_a_route_hides_only_what_it_covers(void **state)
 static void test_nothing_is_concluded_from_a_match_that_was_refused(void **state)
 {
     (void)state;
-    assert_says(ROUTES "  - {name: a, match: {path: nonsense}, to: acme}\n  - {name: b, to: acme}\n",
+    assert_says(ROUTES "  - {name: a, match: {path: nonsense}, to: acme, idempotency: off}\n  - {name: b, to: acme, idempotency: off}\n",
                 "weir.yaml: 1 error: not loaded\n");
-    assert_says(ROUTES "  - {name: a, to: acme}\n  - {name: b, match: {method: post}, to: acme}\n",
+    assert_says(ROUTES "  - {name: a, to: acme, idempotency: off}\n  - {name: b, match: {method: post}, to: acme, idempotency: off}\n",
                 "weir.yaml: 1 error: not loaded\n");
 }
 
 static void test_a_name_is_used_once(void **state)
 {
     (void)state;
-    assert_says(ROUTES "  - {name: a, match: {path: /a}, to: acme}\n  - {name: a, match: {path: /b}, to: acme}\n",
+    assert_says(ROUTES "  - {name: a, match: {path: /a}, to: acme, idempotency: off}\n  - {name: a, match: {path: /b}, to: acme, idempotency: off}\n",
                 "weir.yaml:6:12: error: two routes have the name 'a'\n"
-                "    6 |   - {name: a, match: {path: /b}, to: acme}\n"
+                "    6 |   - {name: a, match: {path: /b}, to: acme, idempotency: off}\n"
                 "      |            ^ the first is at line 5\n");
 }
 
@@ -103,7 +103,7 @@ static void test_a_routes_own_timeouts_fit_together_and_with_the_processors(void
     assert_says(ROUTES "  - {name: a, to: acme, timeouts: {response: 34500ms}}\n",
                 "timeouts.total (35s of processors.acme) is shorter than timeouts.response (34500ms) and "
                 "timeouts.connect (1s of processors.acme) together in routes.a\n");
-    assert_shown(ROUTES "  - {name: a, to: acme, timeouts: {response: 5s, total: 6s}}\n", "weir.yaml: ok\n");
+    assert_shown(ROUTES "  - {name: a, to: acme, timeouts: {response: 5s, total: 6s}, idempotency: off}\n", "weir.yaml: ok\n");
 }
 
 static void test_a_thousand_routes_are_compared_in_a_moment(void **state)
@@ -117,12 +117,12 @@ static void test_a_thousand_routes_are_compared_in_a_moment(void **state)
     assert_non_null(text);
     len = (size_t)snprintf(text, size, "%s", ROUTES);
     for (int i = 0; i < 1024; i++) {
-        len += (size_t)snprintf(text + len, size - len, "  - {name: r%d, match: {path: /p/%d}, to: acme}\n", i, i);
+        len += (size_t)snprintf(text + len, size - len, "  - {name: r%d, match: {path: /p/%d}, to: acme, idempotency: off}\n", i, i);
     }
     conf = load(text);
     assert_int_equal(conf->route_count, 1024);
     conf_free(conf);
-    (void)snprintf(text + len, size - len, "  - {name: last, to: acme}\n");
+    (void)snprintf(text + len, size - len, "  - {name: last, to: acme, idempotency: off}\n");
     assert_says(text, "error: routes must be a list of 0 to 1024 entries\n");
     free(text);
 }

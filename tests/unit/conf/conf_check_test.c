@@ -135,7 +135,7 @@ static void test_a_body_that_no_buffer_holds_is_an_error(void **state)
                 "weir.yaml:7:20: error: listeners.in.limits.body (2MiB) is more than memory.buffers (1MiB) can hold\n");
     assert_says("version: 1\n" LISTENER PROCESSOR "routes: [{name: r, to: acme, body: 1GiB}]\n",
                 "weir.yaml:4:36: error: routes.r.body (1GiB) is more than memory.buffers (256MiB) can hold\n");
-    assert_shown("version: 1\n" LISTENER PROCESSOR "routes: [{name: r, to: acme, body: 1GiB, stream: request}]\n",
+    assert_shown("version: 1\n" LISTENER PROCESSOR "routes: [{name: r, to: acme, body: 1GiB, stream: request, idempotency: off}]\n",
                  "weir.yaml: ok\n");
 }
 

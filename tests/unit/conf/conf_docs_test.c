@@ -145,8 +145,16 @@ static void test_every_default_passes_its_own_rule(void **state)
         char field[256] __attribute__((aligned(16)));
         struct conf_fault fault;
 
-        if (conf_keys[i].fallback != NULL && conf_keys[i].kind != CONF_NETWORKS) {
+        if (conf_keys[i].fallback != NULL && !conf_kind_is_list(conf_keys[i].kind)) {
             assert_true(conf_kind_parse(&conf_keys[i], bytes_from_text(conf_keys[i].fallback), memory, field, &fault));
+        } else if (conf_keys[i].fallback != NULL) {
+            struct bytes rest = bytes_from_text(conf_keys[i].fallback), entry;
+            uint64_t count = 0;
+
+            for (; conf_list_next(&rest, &entry); count++) {
+                assert_true(conf_kind_parse(&conf_keys[i], entry, memory, field, &fault));
+            }
+            assert_true(count >= conf_keys[i].min && count <= conf_keys[i].max);
         }
     }
     conf_memory_close(memory);
@@ -160,8 +168,9 @@ static void test_every_number_fits_its_field(void **state)
         bool is_number = key->kind == CONF_DURATION || key->kind == CONF_BYTES || key->kind == CONF_COUNT;
 
         if (is_number && key->field.at != SIZE_MAX) {
-            assert_true(key->field.bytes == 4 || key->field.bytes == 8);
+            assert_true(key->field.bytes == 2 || key->field.bytes == 4 || key->field.bytes == 8);
             assert_true(key->field.bytes == 8 || key->max <= UINT32_MAX);
+            assert_true(key->field.bytes > 2 || key->max <= UINT16_MAX);
         }
         assert_true(key->min <= key->max);
     }

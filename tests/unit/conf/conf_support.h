@@ -87,6 +87,6 @@ __attribute__((unused)) static struct conf *load(const char *text)
 /* Smallest sections that are complete, for files that are about something else. */
 #define LISTENER "listeners: [{name: in, address: '127.0.0.1:8080'}]\n"
 #define PROCESSOR "processors: {acme: {url: https://api.acme.example}}\n"
-#define ROUTE "routes: [{name: all, to: acme}]\n"
+#define ROUTE "routes: [{name: all, to: acme, idempotency: off}]\n"
 
 #endif

@@ -1,0 +1,253 @@
+/*
+ * routes.NAME.idempotency: what a route does that says nothing, which depends
+ * on its processor's profile and on who the tenants are, and the rules that
+ * keep a payment from being made twice by configuration.
+ */
+#include <stdio.h>
+
+#include "conf_internal.h"
+
+/* The profile of a route's processor; NULL: one of the two is not defined, which was reported. */
+static const struct conf_profile *profile_of(const struct conf *conf, const struct conf_route *route)
+{
+    int profile = route->processor >= 0 ? conf->processors[route->processor].profile : -1;
+
+    return profile >= 0 ? &conf->profiles[profile] : NULL;
+}
+
+/* A route that never sees such a request needs no store. */
+static bool carries_keys(const struct conf_route *route, const struct conf_profile *profile)
+{
+    const char *method = route->method;
+
+    return method == NULL || strcmp(method, "POST") == 0 || strcmp(method, "PATCH") == 0 ||
+           (strcmp(method, "PUT") == 0 && profile->keys_put) || (strcmp(method, "DELETE") == 0 && profile->keys_delete);
+}
+
+/* Then the processor keeps tenants' keys apart by itself. */
+static bool tenant_is_credential(const struct conf *conf)
+{
+    const struct conf_tenants *tenants = &conf->tenants;
+
+    return tenants->by == CONF_TENANTS_BY_HEADER && tenants->header != NULL &&
+           (bytes_equal_nocase(bytes_from_text(tenants->header), BYTES("Authorization")) ||
+            bytes_equal_nocase(bytes_from_text(tenants->header), BYTES("X-API-Key")));
+}
+
+/* ---- what is not written ---- */
+
+static void finish_route(struct conf *conf, struct conf_route *route, const struct conf_node *node)
+{
+    struct conf_idempotency *idempotency = &route->idempotency;
+    const struct conf_node *written = conf_node_member(node, "idempotency");
+    const struct conf_profile *profile = profile_of(conf, route);
+
+    if (profile == NULL) {
+        return;
+    }
+    if (written == NULL) {
+        idempotency->on = profile->deduplicates && !route->stream_request;
+    }
+    idempotency->on = idempotency->on && carries_keys(route, profile);
+    if (idempotency->key.at == NULL) {
+        idempotency->key = profile->key;
+    }
+    if (conf_node_member(written, "mode") == NULL) {
+        idempotency->mode = profile->deduplicates ? CONF_MODE_STICKY : CONF_MODE_SINGLE_SHOT;
+    }
+    if (conf_node_member(written, "upstream_key") == NULL) {
+        bool passes = idempotency->key.place == CONF_KEY_JSON || tenant_is_credential(conf);
+
+        idempotency->upstream_key = passes ? CONF_UPSTREAM_KEY_PASSTHROUGH : CONF_UPSTREAM_KEY_DERIVED;
+    }
+    conf->store_needed = conf->store_needed || idempotency->on;
+}
+
+void conf_idempotency_finish(struct conf_run *run)
+{
+    const struct conf_node *routes = conf_node_member(run->root, "routes");
+
+    for (int i = 0; i < run->conf->route_count; i++) {
+        finish_route(run->conf, &run->conf->routes[i], conf_node_entry(routes, i));
+    }
+}
+
+/* ---- the rules ---- */
+
+/* What the rules look at. */
+struct rules {
+    struct conf_run *run;
+    const struct conf_route *route;
+    const struct conf_profile *profile;
+    const struct conf_node *node;    /* of the route */
+    const struct conf_node *section; /* its idempotency; NULL: not written */
+    const char *name;
+};
+
+static struct conf_help hint(const char *text)
+{
+    return (struct conf_help){.hint = text};
+}
+
+/* Of this key of the section, or of the section, or of the route. */
+static struct conf_place place_of(const struct rules *rules, const char *key)
+{
+    return rules->section != NULL ? conf_place_in(rules->section, key) : conf_place_in(rules->node, "name");
+}
+
+static void check_mode(const struct rules *rules)
+{
+    const struct conf_idempotency *idempotency = &rules->route->idempotency;
+    const struct conf *conf = rules->run->conf;
+    bool single_shot = idempotency->mode == CONF_MODE_SINGLE_SHOT;
+    bool store_is_bad = conf_bad_in(rules->run->root, "store.type") || conf_bad_in(rules->run->root, "store") ||
+                        conf_bad_in(rules->run->root, "store.single_machine");
+
+    if (conf_bad_in(rules->section, "mode")) {
+        return;
+    }
+    if (!single_shot && !rules->profile->deduplicates) {
+        conf_error(rules->run->findings, place_of(rules, "mode"), hint("a payment could be made twice: write single_shot"),
+                   "route '%s' is sticky, and profile '%s' of processor '%s' does not de-duplicate", rules->name,
+                   rules->profile->name, conf->processors[rules->route->processor].name);
+    }
+    if (single_shot && !store_is_bad && conf->store.type == CONF_STORE_EMBEDDED && !conf->store.single_machine) {
+        conf_error(rules->run->findings, place_of(rules, "mode"),
+                   hint("write 'single_machine: true' in store if no second weir serves these tenants, or 'type: redis'"),
+                   "route '%s' is single_shot on an embedded store that may not be the only one", rules->name);
+    }
+    if (single_shot && idempotency->pass_when_down) {
+        conf_error(rules->run->findings, place_of(rules, "store_down"),
+                   hint("nothing would keep a payment from being made twice: write refuse"),
+                   "route '%s' is single_shot and passes requests while the store is down", rules->name);
+    }
+}
+
+static void check_upstream_key(const struct rules *rules)
+{
+    const struct conf_idempotency *idempotency = &rules->route->idempotency;
+    struct conf_findings *findings = rules->run->findings;
+    bool in_body = idempotency->key.place == CONF_KEY_JSON;
+    bool derived = idempotency->upstream_key == CONF_UPSTREAM_KEY_DERIVED;
+
+    if (conf_bad_in(rules->section, "upstream_key") || conf_bad_in(rules->section, "key") ||
+        conf_bad_in(rules->run->root, "tenants.by")) {
+        return;
+    }
+    if (in_body && derived) {
+        conf_error(findings, place_of(rules, "upstream_key"), hint("a body goes as it came: leave upstream_key out"),
+                   "route '%s' derives a key that stands in the body", rules->name);
+        return;
+    }
+    if (derived || tenant_is_credential(rules->run->conf)) {
+        return;
+    }
+    if (in_body) {
+        conf_error(findings, place_of(rules, "key"),
+                   hint("two of them may choose the same key: let tenants.by be header:Authorization"),
+                   "route '%s' has its key in the body, and its tenants are not the credential that the processor sees",
+                   rules->name);
+    } else {
+        conf_error(findings, place_of(rules, "upstream_key"), hint("two of them may choose the same key: write derived"),
+                   "route '%s' passes keys through, and its tenants are not the credential that the processor sees",
+                   rules->name);
+    }
+}
+
+static void print_keep(char *text, size_t size, const struct rules *rules, const char *key, uint64_t ms)
+{
+    char number[CONF_NUMBER_BYTES];
+
+    conf_append(text, size, "%s (%s%s)", key, conf_number_text(CONF_DURATION, ms, number),
+                conf_node_member(rules->section, key) == NULL ? ", the default" : "");
+}
+
+/* At the later key where it was written, else at the earlier one. */
+static void check_keep(const struct rules *rules, const char *later, uint64_t later_ms, const char *earlier,
+                       uint64_t earlier_ms)
+{
+    const char *at = conf_node_member(rules->section, later) != NULL ? later : earlier;
+    char later_text[80] = "", earlier_text[80] = "";
+
+    if (later_ms >= earlier_ms || conf_bad_in(rules->section, later) || conf_bad_in(rules->section, earlier)) {
+        return;
+    }
+    print_keep(later_text, sizeof(later_text), rules, later, later_ms);
+    print_keep(earlier_text, sizeof(earlier_text), rules, earlier, earlier_ms);
+    conf_error(rules->run->findings, place_of(rules, at), CONF_NO_HELP, "%s is shorter than %s in routes.%s.idempotency",
+               later_text, earlier_text, rules->name);
+}
+
+static void check_stream(const struct rules *rules)
+{
+    if (rules->route->stream_request && !conf_bad_in(rules->node, "stream")) {
+        conf_error(rules->run->findings, conf_place_in(rules->node, "stream"),
+                   hint("a record needs the whole request: leave one of them out"),
+                   "route '%s' streams requests and has idempotency", rules->name);
+    }
+}
+
+static void check_on(const struct rules *rules)
+{
+    const struct conf_idempotency *idempotency = &rules->route->idempotency;
+
+    check_mode(rules);
+    check_upstream_key(rules);
+    check_keep(rules, "keep_receipt", idempotency->keep_receipt_ms, "keep", idempotency->keep_ms);
+    check_keep(rules, "keep_unknown", idempotency->keep_unknown_ms, "keep_receipt", idempotency->keep_receipt_ms);
+    check_stream(rules);
+}
+
+/* ---- what a payment engineer would ask about ---- */
+
+static void warn_off(const struct rules *rules)
+{
+    const struct conf_route *route = rules->route;
+    struct conf_findings *findings = rules->run->findings;
+    const char *method = route->method != NULL ? route->method : "POST";
+
+    if (!carries_keys(route, rules->profile)) {
+        if (rules->section != NULL && rules->section->kind == CONF_NODE_MAP) {
+            conf_warning(findings, rules->section->key_place, CONF_NO_HELP,
+                         "routes.%s.idempotency has no effect: %s carries no key", rules->name, method);
+        }
+        return;
+    }
+    if (!rules->profile->deduplicates && rules->section == NULL) {
+        conf_warning(findings, conf_place_in(rules->node, "name"),
+                     hint("a payment that is sent twice may be made twice: add 'idempotency', or write it off"),
+                     "route '%s' takes %s without idempotency", rules->name, method);
+    } else if (rules->profile->deduplicates && rules->section == NULL) {
+        conf_warning(findings, conf_place_in(rules->node, "stream"),
+                     hint("what is streamed has no record"), "route '%s' takes %s without idempotency", rules->name, method);
+    } else if (rules->profile->deduplicates) {
+        conf_warning(findings, rules->section->place, hint("weir then knows nothing of a payment that is sent twice"),
+                     "route '%s' has no idempotency, which profile '%s' would give it", rules->name,
+                     rules->profile->name);
+    }
+}
+
+void conf_idempotency_check(struct conf_run *run)
+{
+    const struct conf_node *routes = conf_node_member(run->root, "routes");
+    const struct conf_node *node = routes != NULL ? routes->first : NULL;
+
+    for (int i = 0; i < run->conf->route_count; i++, node = node->next) {
+        const struct conf_route *route = &run->conf->routes[i];
+        struct rules rules = {.run = run,
+                              .route = route,
+                              .profile = profile_of(run->conf, route),
+                              .node = node,
+                              .section = conf_node_member(node, "idempotency"),
+                              .name = route->name != NULL ? route->name : "?"};
+
+        if (rules.profile == NULL || conf_bad_in(node, "idempotency") || conf_bad_in(node, "match.method")) {
+            continue;
+        }
+        if (route->idempotency.on) {
+            check_on(&rules);
+        } else {
+            warn_off(&rules);
+        }
+    }
+}
