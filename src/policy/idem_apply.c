@@ -158,18 +158,7 @@ static enum idem_change begin_done(const struct idem_record *record, uint64_t no
     return verdict(result, IDEM_RECEIPT, IDEM_KEEP);
 }
 
-/* Whoever is granted the key under a record that may have been executed must know it, also when it asks twice. */
-static enum idem_change grant_again(const struct idem_record *record, struct idem_result *result)
-{
-    if (!record->ambiguous) {
-        return verdict(result, IDEM_NEW, IDEM_KEEP);
-    }
-    result->upstream_key = record->upstream_key;
-    return verdict(result, IDEM_TAKEN_OVER, IDEM_KEEP);
-}
-
-static enum idem_change take_over(struct idem_record *record, const struct idem_op *op, uint64_t now_ms,
-                                  struct idem_result *result)
+static enum idem_change take_over(struct idem_record *record, const struct idem_op *op, uint64_t now_ms)
 {
     enter(record, IDEM_IN_FLIGHT);
     memcpy(record->owner, op->owner, IDEM_OWNER_BYTES);
@@ -177,8 +166,17 @@ static enum idem_change take_over(struct idem_record *record, const struct idem_
     record->takeovers++;
     record->lease_ms = now_ms + op->lease_ms;
     record->expires_ms = now_ms + op->keep_unknown_ms;
-    result->upstream_key = record->upstream_key;
-    return verdict(result, IDEM_TAKEN_OVER, IDEM_WRITE);
+    return IDEM_WRITE;
+}
+
+static enum idem_change stuck(struct idem_record *record, struct idem_result *result)
+{
+    result->verdict = IDEM_STUCK;
+    if (record->state == IDEM_UNKNOWN) {
+        return IDEM_KEEP;
+    }
+    become_unknown(record, result);
+    return IDEM_WRITE;
 }
 
 static enum idem_change begin(struct idem_record *record, const struct idem_op *op, uint64_t now_ms,
@@ -190,21 +188,21 @@ static enum idem_change begin(struct idem_record *record, const struct idem_op *
     if (record->state == IDEM_DONE) {
         return begin_done(record, now_ms, result);
     }
-    if (record->state == IDEM_IN_FLIGHT && is_own(record, op)) {
-        return grant_again(record, result);
+    bool granted = record->state == IDEM_IN_FLIGHT && is_own(record, op);
+    if (granted && !record->ambiguous) {
+        return verdict(result, IDEM_NEW, IDEM_KEEP);
     }
-    if (lease_runs(record, now_ms)) {
+    if (!granted && lease_runs(record, now_ms)) {
         result->left_ms = until_ms(record->lease_ms, now_ms);
         return verdict(result, IDEM_BUSY, IDEM_KEEP);
     }
-    if (since_ms(record->begun_ms, now_ms) < record->resend_ms) {
-        return take_over(record, op, now_ms, result);
+    /* From here on an earlier attempt may have been executed: sent again, if at all, to its processor under its key. */
+    if (since_ms(record->begun_ms, now_ms) >= record->resend_ms) {
+        return stuck(record, result);
     }
-    if (record->state == IDEM_UNKNOWN) {
-        return verdict(result, IDEM_STUCK, IDEM_KEEP);
-    }
-    become_unknown(record, result);
-    return verdict(result, IDEM_STUCK, IDEM_WRITE);
+    result->upstream_key = record->upstream_key;
+    result->verdict = IDEM_TAKEN_OVER;
+    return granted ? IDEM_KEEP : take_over(record, op, now_ms);
 }
 
 /* ---- the owner's others ---- */
