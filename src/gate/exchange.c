@@ -26,108 +26,13 @@
  */
 #include "claim.h"
 
-#include <stdio.h>
-
 #include "weir/base/clock.h"
 
 enum step { STEP_NEXT, STEP_WAIT };
 
-/* ---- phases ---- */
-
-static const struct {
-    const char *name;
-    char letter;
-} phases[] = {
-#define PHASE(NAME, letter, prose) {#NAME, letter},
-#include "phase.def"
-#undef PHASE
-};
-
-const char *exchange_phase_name(enum exchange_phase phase)
-{
-    return phases[phase].name;
-}
-
-char exchange_phase_letter(enum exchange_phase phase)
-{
-    return phases[phase].letter;
-}
-
-/* The only place that sets the phase: refuses a move that is not in the table, and stamps the time. */
-void exchange_enter(struct exchange *x, enum exchange_phase phase)
-{
-#define TO(NAME) (1u << PHASE_##NAME)
-    static const uint16_t legal[PHASE_COUNT] = {
-        [PHASE_HEAD] = TO(ROUTE) | TO(DONE),
-        [PHASE_ROUTE] = TO(BODY) | TO(LINK) | TO(DONE),
-        [PHASE_BODY] = TO(ADMIT) | TO(LINK) | TO(DONE),
-        [PHASE_ADMIT] = TO(LINK) | TO(DONE),
-        [PHASE_LINK] = TO(SEND) | TO(DONE),
-        [PHASE_SEND] = TO(LINK) | TO(WAIT) | TO(RELAY) | TO(DONE),
-        [PHASE_WAIT] = TO(RELAY) | TO(LATE) | TO(DONE),
-        [PHASE_RELAY] = TO(COMMIT) | TO(LATE) | TO(DONE),
-        [PHASE_COMMIT] = TO(RELAY) | TO(DONE),
-        [PHASE_LATE] = TO(DONE),
-    };
-#undef TO
-    CHECK((legal[x->phase] >> phase & 1u) != 0);
-    x->phase = phase;
-    if (x->phase_at_us[phase] == 0) {
-        x->phase_at_us[phase] = x->now_us;
-    }
-}
-
 static void set_deadline(struct exchange *x, uint64_t due_us)
 {
     timer_set(&x->timer, x->total_due_us != 0 && x->total_due_us < due_us ? x->total_due_us : due_us);
-}
-
-/* ---- begin ---- */
-
-struct exchange *exchange_begin(struct gate *gate, struct client_stream *client)
-{
-    struct exchange *x = pool_get(&gate->exchange_pool);
-    if (x == NULL) {
-        return NULL;
-    }
-    const struct http_limits limits = {
-        .head_bytes_max = client->listener->conf->header_bytes,
-        .target_bytes_max = HTTP_TARGET_BYTES_MAX,
-        .body_bytes_max = client->listener->conf->body_bytes,
-    };
-    struct blocks *blocks = loop_blocks(gate->options.loop);
-    bool full = blocks->limit_bytes != 0 && blocks->used_bytes + BLOCK_BYTES > blocks->limit_bytes;
-    arena_init(&x->arena, blocks);
-    x->arena.need = BLOCKS_MUST; /* one block, so that a refusal can be said and logged */
-    x->message = http_message_new(&x->arena, HTTP_REQUEST_MESSAGE, &limits, false);
-    if (x->message == NULL) {
-        arena_reset(&x->arena);
-        pool_put(&gate->exchange_pool, x);
-        return NULL;
-    }
-    x->arena.need = BLOCKS_MAY;
-    buf_init(&x->body, blocks, SIZE_MAX); /* bounded by the message's body_bytes_max */
-    if (full) {
-        x->fault = HTTP_FAULT_NO_ROOM;
-        x->fault_text = "all of memory.buffers is in use";
-    }
-    x->gate = gate;
-    x->generation = generation_hold(client->listener->generation); /* the gate's own, unless the listener is closing */
-    x->client = client;
-    x->listener = client->listener->conf;
-    x->peer = *client->peer;
-    x->peer_trusted = client->peer_trusted;
-    x->phase = PHASE_HEAD;
-    x->now_us = loop_now_us(gate->options.loop);
-    x->phase_at_us[PHASE_HEAD] = x->now_us;
-    deferred_init(&x->release, exchange_on_release);
-    timer_init(&x->timer, gate->options.loop, exchange_on_timer);
-    digest_request_id(x->request_id);
-    list_init(&x->in_exchanges);
-    list_push_back(&gate->exchanges, &x->in_exchanges);
-    gate->exchanges_count++;
-    gate->exchanges_total++;
-    return x;
 }
 
 /* ---- HEAD and ROUTE ---- */
@@ -254,24 +159,6 @@ static enum step step_body(struct exchange *x)
 }
 
 /* ---- ADMIT ---- */
-
-void exchange_take_over(struct exchange *x)
-{
-    forward_mark_sent(x);
-}
-
-bool exchange_choose_processor(struct exchange *x, const char *name)
-{
-    const struct conf *conf = generation_conf(x->generation);
-    for (int i = 0; i < conf->processor_count; i++) {
-        if (strcmp(conf->processors[i].name, name) == 0) {
-            x->processor = x->generation->processors[i];
-            x->processor_conf = &conf->processors[i];
-            return true;
-        }
-    }
-    return false;
-}
 
 static enum step step_admit(struct exchange *x)
 {

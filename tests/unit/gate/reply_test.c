@@ -39,14 +39,43 @@ static struct generation generation;
 static struct route_ready route;
 static struct exchange x;
 
+#define PROFILES_MAX 16
+static struct conf *conf;
+static struct profile profiles[PROFILES_MAX]; /* the built-in ones */
+
+static const struct profile *profile_named(const char *name)
+{
+    for (int i = 0; i < conf->profile_count; i++) {
+        if (strcmp(profiles[i].name, name) == 0) {
+            return &profiles[i];
+        }
+    }
+    fail_msg("no profile %s", name);
+    return NULL;
+}
+
+static void load_profiles(void)
+{
+    struct conf_findings *findings = conf_findings_open();
+    conf = conf_load_text("weir.yaml", BYTES("version: 1\n"), findings);
+    assert_non_null(conf);
+    conf_findings_close(findings);
+    assert_true(conf->profile_count <= PROFILES_MAX);
+    for (int i = 0; i < conf->profile_count; i++) {
+        profiles[i] = (struct profile){0};
+        profile_from_conf(&profiles[i], &conf->profiles[i]);
+    }
+}
+
 static int begin(void **state)
 {
     (void)state;
     memset(&told, 0, sizeof told);
+    load_profiles();
     blocks_init(&blocks, 0, 0);
     arena_init(&arena, &blocks);
-    generation = (struct generation){.fallback = profile_find(BYTES("generic"))};
-    route = (struct route_ready){.profile = profile_find(BYTES("generic"))};
+    generation = (struct generation){.fallback = profile_named("generic")};
+    route = (struct route_ready){.profile = profile_named("generic")};
     x = (struct exchange){.client = &client, .generation = &generation, .request_id = "0123456789abcdef0123456789abcdef"};
     assert_int_equal(strlen(x.request_id), REQUEST_ID_BYTES);
     return 0;
@@ -57,6 +86,7 @@ static int end(void **state)
     (void)state;
     arena_reset(&arena);
     blocks_close(&blocks);
+    conf_free(conf);
     return 0;
 }
 
@@ -129,7 +159,7 @@ static void test_the_stripe_profile_adds_what_its_sdk_reads(void **state)
 {
     (void)state;
     read_head("POST / HTTP/1.1\r\nHost: a\r\nIdempotency-Key: k\r\nContent-Length: 0\r\n\r\n");
-    route.profile = profile_find(BYTES("stripe"));
+    route.profile = profile_named("stripe");
     x.route = &route;
     x.keyed = true;
     x.sent = true;
@@ -151,7 +181,7 @@ static void test_before_a_route_is_known_the_generations_profile_shapes_the_answ
     reply(REASON_BAD_REQUEST);
     assert_null(strstr(told.body, "\"error\":"));
     assert_string_equal(told_line("Request-Id"), "");
-    generation.fallback = profile_find(BYTES("stripe"));
+    generation.fallback = profile_named("stripe");
     reply(REASON_BAD_REQUEST);
     assert_non_null(strstr(told.body, "\"error\":"));
     assert_string_equal(told_line("Request-Id"), x.request_id);
@@ -175,7 +205,7 @@ static void assert_advice(enum reason reason, const struct profile *profile)
     assert_true((strcmp(retry, "") != 0) == (told.status == 429 || told.status == 503 || (!no && !safe)));
     assert_string_equal(told_line("Weir-Reason"), reason_name(reason));
     assert_string_equal(told_line("Weir-Outcome"), outcome_name(x.outcome));
-    assert_string_equal(told_line("Stripe-Should-Retry"), !profile->stripe_should_retry ? "" : no ? "false" : "true");
+    assert_string_equal(told_line("Stripe-Should-Retry"), !profile->should_retry ? "" : no ? "false" : "true");
     assert_int_equal(told.status, profile_status(profile, reason));
     assert_true(told.body_bytes > 0 && told.body[told.body_bytes - 1] == '}');
     assert_int_equal(told.content_length, told.body_bytes);
@@ -186,8 +216,8 @@ static void test_no_reason_advises_what_could_pay_twice(void **state)
     (void)state;
     x.route = &route;
     memset(x.why, '"', sizeof x.why - 1); /* as long as words get, and each byte escaped */
-    for (int p = 0; profile_at(p) != NULL; p++) {
-        route.profile = profile_at(p);
+    for (int p = 0; p < conf->profile_count; p++) {
+        route.profile = &profiles[p];
         for (unsigned kind = 0; kind < 8; kind++) {
             arena_reset(&arena);
             read_head((kind & 1) != 0 ? ASK : ORDER);
