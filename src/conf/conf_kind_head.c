@@ -165,6 +165,10 @@ CONF_KIND_PARSER(conf_kind_parse_chars)
 {
     bool good = text.len > 0 && text.len <= key->max;
 
+    if (bytes_equal(text, bytes_from_text(key->words))) {
+        *(const char **)field = NULL;
+        return true;
+    }
     for (size_t i = 0; good && i < text.len; i++) {
         bool range = i + 2 < text.len && text.at[i + 1] == '-';
 
