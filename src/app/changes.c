@@ -14,8 +14,114 @@ static bool text_equal(const char *a, const char *b)
     return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
-static bool processor_equal(const struct conf_processor *a, const struct conf_processor *b)
+static bool texts_equal(const char *const *a, int a_count, const char *const *b, int b_count)
 {
+    bool equal = a_count == b_count;
+    for (int i = 0; equal && i < a_count; i++) {
+        equal = text_equal(a[i], b[i]);
+    }
+    return equal;
+}
+
+static bool codes_equal(const struct conf_codes *a, int a_count, const struct conf_codes *b, int b_count)
+{
+    bool equal = a_count == b_count;
+    for (int i = 0; equal && i < a_count; i++) {
+        equal = a[i].low == b[i].low && a[i].high == b[i].high;
+    }
+    return equal;
+}
+
+static bool key_equal(const struct conf_key *a, const struct conf_key *b)
+{
+    return a->place == b->place && text_equal(a->at, b->at);
+}
+
+static bool retentions_equal(const struct conf_profile *a, const struct conf_profile *b)
+{
+    bool equal = a->retention_count == b->retention_count;
+    for (int i = 0; equal && i < a->retention_count; i++) {
+        equal = text_equal(a->retentions[i].path, b->retentions[i].path) &&
+                a->retentions[i].keep_ms == b->retentions[i].keep_ms;
+    }
+    return equal;
+}
+
+static bool proof_equal(const struct conf_profile *a, const struct conf_profile *b)
+{
+    return codes_equal(a->final, a->final_count, b->final, b->final_count) &&
+           codes_equal(a->not_executed, a->not_executed_count, b->not_executed, b->not_executed_count) &&
+           codes_equal(a->busy, a->busy_count, b->busy, b->busy_count) &&
+           text_equal(a->not_executed_field, b->not_executed_field) &&
+           texts_equal(a->unproven_words, a->unproven_word_count, b->unproven_words, b->unproven_word_count);
+}
+
+/* By what they say: an operator's profile may change under its name, and its place in the file is nothing. */
+static bool profile_equal(const struct conf_profile *a, const struct conf_profile *b)
+{
+    return text_equal(a->name, b->name) && a->deduplicates == b->deduplicates && key_equal(&a->key, &b->key) &&
+           a->key_bytes_min == b->key_bytes_min && a->key_bytes_max == b->key_bytes_max &&
+           text_equal(a->key_chars, b->key_chars) && a->keys_put == b->keys_put && a->keys_delete == b->keys_delete &&
+           retentions_equal(a, b) && proof_equal(a, b) &&
+           texts_equal(a->print_fields, a->print_field_count, b->print_fields, b->print_field_count) &&
+           texts_equal(a->kept_fields, a->kept_field_count, b->kept_fields, b->kept_field_count) &&
+           text_equal(a->replay_marker, b->replay_marker) && a->errors == b->errors &&
+           a->should_retry == b->should_retry && a->key_reused_status == b->key_reused_status &&
+           a->key_in_progress_status == b->key_in_progress_status &&
+           a->outcome_unknown_status == b->outcome_unknown_status;
+}
+
+static bool idempotency_equal(const struct conf_idempotency *a, const struct conf_idempotency *b)
+{
+    if (!a->on || !b->on) {
+        return a->on == b->on;
+    }
+    return key_equal(&a->key, &b->key) && a->required == b->required && a->mode == b->mode &&
+           a->upstream_key == b->upstream_key && a->keep_ms == b->keep_ms &&
+           a->keep_receipt_ms == b->keep_receipt_ms && a->keep_unknown_ms == b->keep_unknown_ms &&
+           a->wait_ms == b->wait_ms && a->pass_when_down == b->pass_when_down;
+}
+
+static bool tenants_equal(const struct conf_tenants *a, const struct conf_tenants *b)
+{
+    return a->by == b->by && text_equal(a->header, b->header) && a->refuse_unknown == b->refuse_unknown &&
+           text_equal(a->known_file, b->known_file);
+}
+
+static bool servers_equal(const struct conf_store *a, const struct conf_store *b)
+{
+    bool equal = a->server_count == b->server_count;
+    for (int i = 0; equal && i < a->server_count; i++) {
+        equal = a->servers[i].tls == b->servers[i].tls && a->servers[i].port == b->servers[i].port &&
+                text_equal(a->servers[i].host, b->servers[i].host);
+    }
+    return equal;
+}
+
+/*
+ * What a running store takes over does not count: what its password file holds,
+ * and how long it waits. single_machine is a promise to the rules alone.
+ */
+static bool store_equal(const struct conf_store *a, const struct conf_store *b)
+{
+    if (a->type != b->type || !text_equal(a->secret_file, b->secret_file)) {
+        return false;
+    }
+    if (a->type == CONF_STORE_EMBEDDED) {
+        return text_equal(a->path, b->path) && a->size_bytes == b->size_bytes;
+    }
+    return servers_equal(a, b) && text_equal(a->username, b->username) &&
+           text_equal(a->password_file, b->password_file) && a->tls_verify == b->tls_verify &&
+           text_equal(a->tls_ca, b->tls_ca) && text_equal(a->tls_cert, b->tls_cert) &&
+           text_equal(a->tls_key, b->tls_key) && text_equal(a->tls_server_name, b->tls_server_name);
+}
+
+static bool processor_equal(const struct conf *before, const struct conf_processor *a, const struct conf *after,
+                            const struct conf_processor *b)
+{
+    if (!profile_equal(&before->profiles[a->profile], &after->profiles[b->profile])) {
+        return false;
+    }
     if (a->endpoint_count != b->endpoint_count || (a->endpoints == NULL) != (b->endpoints == NULL)) {
         return false;
     }
@@ -24,11 +130,11 @@ static bool processor_equal(const struct conf_processor *a, const struct conf_pr
             return false;
         }
     }
-    return a->profile == b->profile && text_equal(a->url, b->url) && text_equal(a->host_header, b->host_header) &&
+    return text_equal(a->url, b->url) && text_equal(a->host_header, b->host_header) &&
            a->tls_verify == b->tls_verify && text_equal(a->tls_ca, b->tls_ca) && text_equal(a->tls_cert, b->tls_cert) &&
            text_equal(a->tls_key, b->tls_key) && text_equal(a->tls_server_name, b->tls_server_name) &&
            a->connect_ms == b->connect_ms && a->response_ms == b->response_ms && a->total_ms == b->total_ms &&
-           a->connections == b->connections && a->link_idle_ms == b->link_idle_ms &&
+           a->late_ms == b->late_ms && a->connections == b->connections && a->link_idle_ms == b->link_idle_ms &&
            a->link_age_ms == b->link_age_ms && a->queue == b->queue && a->balance == b->balance &&
            a->concurrency == b->concurrency;
 }
@@ -40,7 +146,7 @@ static bool route_equal(const struct conf *before, const struct conf_route *a, c
            a->path_is_prefix == b->path_is_prefix &&
            text_equal(before->processors[a->processor].name, after->processors[b->processor].name) &&
            a->body_bytes == b->body_bytes && a->response_ms == b->response_ms && a->total_ms == b->total_ms &&
-           a->stream_request == b->stream_request;
+           a->stream_request == b->stream_request && idempotency_equal(&a->idempotency, &b->idempotency);
 }
 
 static int find_route(const struct conf *conf, const char *name)
@@ -101,7 +207,7 @@ static void compare_processors(struct changes *changes, const struct conf *befor
             continue;
         }
         kept++;
-        changes->processors_changed += !processor_equal(&before->processors[old], &after->processors[i]);
+        changes->processors_changed += !processor_equal(before, &before->processors[old], after, &after->processors[i]);
     }
     changes->processors_removed = before->processor_count - kept;
 }
@@ -134,6 +240,9 @@ void changes_between(struct changes *changes, const struct conf *before, const s
         changes->monitor_differs = before->monitor_present != after->monitor_present ||
                                    (after->monitor_present && !addr_listen_equal(&before->monitor, &after->monitor));
         changes->admin_differs = !text_equal(before->admin_socket, after->admin_socket);
+        changes->tenants_differ = !tenants_equal(&before->tenants, &after->tenants);
+        /* A store that nobody had open is opened as it is now. */
+        changes->store_differs = before->store_needed && after->store_needed && !store_equal(&before->store, &after->store);
     }
 }
 
@@ -168,11 +277,17 @@ const char *changes_text(const struct changes *changes, char *text, size_t size)
     add_count(text, size, changes->listeners_closed, "listener", "closed");
     add_count(text, size, changes->listeners_kept, "listener", "kept");
     add_count(text, size, changes->listeners_renamed, "listener", "renamed");
+    if (changes->tenants_differ) {
+        add_words(text, size, "tenants changed");
+    }
     if (changes->monitor_differs) {
         add_words(text, size, "monitor.address changes at the next start");
     }
     if (changes->admin_differs) {
         add_words(text, size, "admin.socket changes at the next start");
+    }
+    if (changes->store_differs) {
+        add_words(text, size, "store changes at the next start");
     }
     return text;
 }

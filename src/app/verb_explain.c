@@ -11,13 +11,18 @@
 
 #define WORD_BYTES 128
 
-/* malloc'ed; NULL: unknown. */
+/*
+ * malloc'ed; NULL: unknown. The operator's own profiles stand in a file that
+ * this verb does not read; what a key of one means, it knows.
+ */
 static char *explain(const char *word)
 {
     struct bytes text = bytes_from_text(word);
-    if (bytes_starts_with(text, BYTES("profiles."))) {
+    if (bytes_starts_with(text, BYTES("profiles.")) && strchr(word + strlen("profiles."), '.') == NULL) {
         const char *profile = conf_profile_text(word + strlen("profiles."));
-        return profile != NULL ? strdup(profile) : NULL;
+        if (profile != NULL || strcmp(word, "profiles.NAME") != 0) {
+            return profile != NULL ? strdup(profile) : NULL;
+        }
     }
     enum reason reason = reason_find(text);
     return reason != REASON_COUNT ? reason_explain(reason) : conf_explain(word);

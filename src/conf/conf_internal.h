@@ -153,6 +153,7 @@ enum conf_kind {
     CONF_CODES,     /* struct conf_codes */
     CONF_FIELDS,    /* names of fields of a head, const char * */
     CONF_STARTS,    /* the same, or a start of such names, which ends in '*' */
+    CONF_TEXTS,     /* const char * */
     CONF_METHODS,   /* of `words`; they go nowhere: conf_profiles.c reads the tree */
     CONF_SERVERS,   /* struct conf_server */
     CONF_KIND_COUNT

@@ -315,6 +315,7 @@ static const struct {
     [CONF_CODES] = {"list of statuses and ranges of them", "^[1-5][0-9][0-9](-[1-5][0-9][0-9])?$", conf_kind_parse_code},
     [CONF_FIELDS] = {"list of fields", "^[!-~]+$", conf_kind_parse_field},
     [CONF_STARTS] = {"list of fields, a start of their names ending in *", "^[!-~]+$", conf_kind_parse_start},
+    [CONF_TEXTS] = {"list of words", "^[!-~]+$", conf_kind_parse_entry},
     [CONF_METHODS] = {"list of methods", NULL, parse_word},
     [CONF_SERVERS] = {"list of redis or rediss urls", "^rediss?://[^/?#@]+$", conf_kind_parse_server},
 };

@@ -20,6 +20,7 @@ CONF_KIND_PARSER(conf_kind_parse_match);
 CONF_KIND_PARSER(conf_kind_parse_method);
 CONF_KIND_PARSER(conf_kind_parse_prefix);
 CONF_KIND_PARSER(conf_kind_parse_text);
+CONF_KIND_PARSER(conf_kind_parse_entry);
 CONF_KIND_PARSER(conf_kind_parse_server);
 CONF_KIND_PARSER(conf_kind_parse_range);
 CONF_KIND_PARSER(conf_kind_parse_code);

@@ -50,19 +50,32 @@ CONF_KIND_PARSER(conf_kind_parse_name)
     return true;
 }
 
-CONF_KIND_PARSER(conf_kind_parse_text)
+static bool parse_visible(struct bytes text, size_t most, struct conf_memory *memory, void *field,
+                          struct conf_fault *fault)
 {
-    bool good = text.len >= 1 && text.len <= key->max;
+    bool good = text.len >= 1 && text.len <= most;
 
     for (size_t i = 0; good && i < text.len; i++) {
         good = text.at[i] > ' ' && text.at[i] <= '~';
     }
     if (!good) {
-        return conf_kind_fail(fault, "is not visible ASCII", "expected at most %llu characters without spaces",
-                              (unsigned long long)key->max);
+        return conf_kind_fail(fault, "is not visible ASCII", "expected at most %zu characters without spaces", most);
     }
-    store_text(key, text, memory, field);
+    *(const char **)field = conf_memory_text(memory, text);
     return true;
+}
+
+CONF_KIND_PARSER(conf_kind_parse_text)
+{
+    return parse_visible(text, (size_t)key->max, memory, field, fault);
+}
+
+#define ENTRY_BYTES_MAX 128
+
+CONF_KIND_PARSER(conf_kind_parse_entry)
+{
+    (void)key;
+    return parse_visible(text, ENTRY_BYTES_MAX, memory, field, fault);
 }
 
 /* Absolute, since a relative path means another file under systemd than in a shell. */

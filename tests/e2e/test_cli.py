@@ -143,7 +143,7 @@ def test_a_verb_that_was_meant_is_named():
 
 def test_explain_knows_keys_reasons_and_profiles():
     rows = {"processors.acme.timeouts.connect": "1s", "listeners.limits.body": "256KiB", "RT": "response_timeout",
-            "response_timeout": "504", "no_route": "404", "profiles.stripe": "Stripe", "profiles.generic": "problem+json",
+            "response_timeout": "504", "no_route": "404", "profiles.stripe": "Stripe", "profiles.generic": "errors: problem",
             "shutdown.drain": "45s"}
     for word, part in rows.items():
         with case(word):

@@ -14,9 +14,10 @@ struct changes {
     bool routes_reordered;   /* the same routes in another order: the first match wins */
     int processors_added, processors_removed, processors_changed;
     int listeners_kept, listeners_opened, listeners_closed;
+    bool tenants_differ;     /* who the callers are: the keys of whoever changes name count anew */
     int listeners_renamed;   /* of the kept ones: the same address under another name */
     /* Written differently, but only a restart brings them into force. */
-    bool monitor_differs, admin_differs;
+    bool monitor_differs, admin_differs, store_differs;
 };
 
 /* `before` may be NULL: the first generation. */

@@ -2,6 +2,9 @@
 
 #include "weir/app/changes.h"
 
+/* Processors have one of these: the first unless a test says otherwise. */
+static struct conf_profile profiles[] = {{.name = "generic"}, {.name = "stripe", .deduplicates = true}};
+
 static struct addr_listen at(const char *text)
 {
     struct addr_listen listen;
@@ -25,6 +28,7 @@ static void test_the_same_file_again_keeps_its_listeners_and_changes_nothing(voi
     struct conf_route route = {.name = "all"};
     const struct conf conf = {.listeners = listeners,
                               .listener_count = 2,
+                              .profiles = profiles,
                               .processors = &processor,
                               .processor_count = 1,
                               .routes = &route,
@@ -40,8 +44,8 @@ static void test_routes_are_compared_by_name(void **state)
     struct conf_route after_routes[] = {
         {.name = "pay", .path = "/pay/", .path_is_prefix = true}, {.name = "new"}, {.name = "all", .processor = 1}};
     const struct conf before = {
-        .processors = processors, .processor_count = 2, .routes = before_routes, .route_count = 3};
-    const struct conf after = {.processors = processors, .processor_count = 2, .routes = after_routes, .route_count = 3};
+        .profiles = profiles, .processors = processors, .processor_count = 2, .routes = before_routes, .route_count = 3};
+    const struct conf after = {.profiles = profiles, .processors = processors, .processor_count = 2, .routes = after_routes, .route_count = 3};
     (void)state;
     assert_string_equal(text_between(&before, &after), "2 routes changed, 1 route added, 1 route removed");
 }
@@ -53,9 +57,9 @@ static void test_a_processor_that_only_moved_in_the_file_changes_no_route(void *
     struct conf_route before_route = {.name = "all", .processor = 0};
     struct conf_route after_route = {.name = "all", .processor = 1};
     const struct conf before = {
-        .processors = before_processors, .processor_count = 2, .routes = &before_route, .route_count = 1};
+        .profiles = profiles, .processors = before_processors, .processor_count = 2, .routes = &before_route, .route_count = 1};
     const struct conf after = {
-        .processors = after_processors, .processor_count = 2, .routes = &after_route, .route_count = 1};
+        .profiles = profiles, .processors = after_processors, .processor_count = 2, .routes = &after_route, .route_count = 1};
     (void)state;
     assert_string_equal(text_between(&before, &after), "");
 }
@@ -80,10 +84,178 @@ static void test_endpoints_and_timeouts_make_a_processor_another(void **state)
                                                  {.name = "beta", .total_ms = 1000}};
     struct conf_processor after_processors[] = {{.name = "acme", .endpoints = two, .endpoint_count = 1},
                                                 {.name = "beta", .total_ms = 2000}};
-    const struct conf before = {.processors = before_processors, .processor_count = 2};
-    const struct conf after = {.processors = after_processors, .processor_count = 2};
+    const struct conf before = {.profiles = profiles, .processors = before_processors, .processor_count = 2};
+    const struct conf after = {.profiles = profiles, .processors = after_processors, .processor_count = 2};
     (void)state;
     assert_string_equal(text_between(&before, &after), "2 processors changed");
+}
+
+static const char *text_of_processors(struct conf_processor before_processor, struct conf_profile *before_profiles,
+                                      struct conf_processor after_processor, struct conf_profile *after_profiles)
+{
+    before_processor.name = after_processor.name = "acme";
+    const struct conf before = {.profiles = before_profiles, .processors = &before_processor, .processor_count = 1};
+    const struct conf after = {.profiles = after_profiles, .processors = &after_processor, .processor_count = 1};
+    return text_between(&before, &after);
+}
+
+static void test_a_profile_counts_by_what_it_says(void **state)
+{
+    struct conf_codes codes[] = {{200, 299}, {402, 402}};
+    const char *fields[] = {"Stripe-Account"}, *words[] = {"IN_PROGRESS"};
+    struct conf_retention retentions[] = {{.keep_ms = 1000}};
+    struct conf_profile one = {.name = "mine", .final = codes, .final_count = 1};
+    struct conf_profile moved[] = {{.name = "generic"}, one};
+    const struct conf_profile others[] = {
+        {.name = "other", .final = codes, .final_count = 1},
+        {.name = "mine", .final = codes, .final_count = 2},
+        {.name = "mine", .final = codes + 1, .final_count = 1},
+        {.name = "mine", .final = codes, .final_count = 1, .not_executed = codes, .not_executed_count = 1},
+        {.name = "mine", .final = codes, .final_count = 1, .busy = codes, .busy_count = 1},
+        {.name = "mine", .final = codes, .final_count = 1, .deduplicates = true},
+        {.name = "mine", .final = codes, .final_count = 1, .key = {.at = "K"}},
+        {.name = "mine", .final = codes, .final_count = 1, .key = {.place = CONF_KEY_JSON}},
+        {.name = "mine", .final = codes, .final_count = 1, .key_bytes_min = 1},
+        {.name = "mine", .final = codes, .final_count = 1, .key_bytes_max = 1},
+        {.name = "mine", .final = codes, .final_count = 1, .key_chars = "a"},
+        {.name = "mine", .final = codes, .final_count = 1, .keys_put = true},
+        {.name = "mine", .final = codes, .final_count = 1, .keys_delete = true},
+        {.name = "mine", .final = codes, .final_count = 1, .retentions = retentions, .retention_count = 1},
+        {.name = "mine", .final = codes, .final_count = 1, .not_executed_field = "A: b"},
+        {.name = "mine", .final = codes, .final_count = 1, .unproven_words = words, .unproven_word_count = 1},
+        {.name = "mine", .final = codes, .final_count = 1, .print_fields = fields, .print_field_count = 1},
+        {.name = "mine", .final = codes, .final_count = 1, .kept_fields = fields, .kept_field_count = 1},
+        {.name = "mine", .final = codes, .final_count = 1, .replay_marker = "A: b"},
+        {.name = "mine", .final = codes, .final_count = 1, .errors = CONF_ERRORS_ADYEN},
+        {.name = "mine", .final = codes, .final_count = 1, .should_retry = true},
+        {.name = "mine", .final = codes, .final_count = 1, .key_reused_status = 400},
+        {.name = "mine", .final = codes, .final_count = 1, .key_in_progress_status = 400},
+        {.name = "mine", .final = codes, .final_count = 1, .outcome_unknown_status = 400},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(others); i++) {
+        struct conf_profile other = others[i];
+        if (strcmp(text_of_processors((struct conf_processor){0}, &one, (struct conf_processor){0}, &other),
+                   "1 processor changed") != 0) {
+            fail_msg("row %zu makes no difference", i);
+        }
+    }
+    assert_string_equal(text_of_processors((struct conf_processor){.profile = 0}, &one,
+                                           (struct conf_processor){.profile = 1}, moved), "");
+}
+
+static void test_listening_on_for_late_answers_makes_a_processor_another(void **state)
+{
+    (void)state;
+    assert_string_equal(text_of_processors((struct conf_processor){.late_ms = 1}, profiles,
+                                           (struct conf_processor){.late_ms = 2}, profiles), "1 processor changed");
+    assert_string_equal(text_of_processors((struct conf_processor){.profile = 0}, profiles,
+                                           (struct conf_processor){.profile = 1}, profiles), "1 processor changed");
+}
+
+static const char *text_of_idempotency(struct conf_idempotency before_one, struct conf_idempotency after_one)
+{
+    struct conf_processor processor = {.name = "acme"};
+    struct conf_route before_route = {.name = "all", .idempotency = before_one};
+    struct conf_route after_route = {.name = "all", .idempotency = after_one};
+    const struct conf before = {.profiles = profiles, .processors = &processor, .routes = &before_route, .route_count = 1};
+    const struct conf after = {.profiles = profiles, .processors = &processor, .routes = &after_route, .route_count = 1};
+    return text_between(&before, &after);
+}
+
+static void test_idempotency_makes_a_route_another(void **state)
+{
+    const struct conf_idempotency one = {.on = true, .key = {.at = "K"}};
+    const struct conf_idempotency others[] = {
+        {.on = false, .key = {.at = "K"}},
+        {.on = true, .key = {.at = "L"}},
+        {.on = true, .key = {.place = CONF_KEY_JSON, .at = "K"}},
+        {.on = true, .key = {.at = "K"}, .required = true},
+        {.on = true, .key = {.at = "K"}, .mode = CONF_MODE_SINGLE_SHOT},
+        {.on = true, .key = {.at = "K"}, .upstream_key = CONF_UPSTREAM_KEY_DERIVED},
+        {.on = true, .key = {.at = "K"}, .keep_ms = 1},
+        {.on = true, .key = {.at = "K"}, .keep_receipt_ms = 1},
+        {.on = true, .key = {.at = "K"}, .keep_unknown_ms = 1},
+        {.on = true, .key = {.at = "K"}, .wait_ms = 1},
+        {.on = true, .key = {.at = "K"}, .pass_when_down = true},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(others); i++) {
+        if (strcmp(text_of_idempotency(one, others[i]), "1 route changed") != 0) {
+            fail_msg("row %zu makes no difference", i);
+        }
+    }
+    assert_string_equal(text_of_idempotency(one, one), "");
+    /* What a route would do that does nothing is nothing to tell. */
+    assert_string_equal(text_of_idempotency((struct conf_idempotency){.wait_ms = 1}, (struct conf_idempotency){0}), "");
+}
+
+static void test_other_tenants_are_said(void **state)
+{
+    const struct conf_tenants others[] = {
+        {.by = CONF_TENANTS_BY_CLIENT_IP}, {.header = "X-API-Key"}, {.refuse_unknown = true}, {.known_file = "/t"}};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(others); i++) {
+        const struct conf before = {0}, after = {.tenants = others[i]};
+        assert_string_equal(text_between(&before, &after), "tenants changed");
+    }
+}
+
+static const char *text_of_stores(struct conf_store before_store, struct conf_store after_store)
+{
+    const struct conf before = {.store_needed = true, .store = before_store};
+    const struct conf after = {.store_needed = true, .store = after_store};
+    return text_between(&before, &after);
+}
+
+static void test_another_store_waits_for_a_restart(void **state)
+{
+    static const char says[] = "store changes at the next start";
+    struct conf_server one = {.host = "a", .port = 1}, two[] = {{.host = "b", .port = 1}, {.host = "a", .port = 2},
+                                                                {.host = "a", .port = 1, .tls = true}};
+    const struct conf_store embedded = {.path = "/a", .secret_file = "/s"};
+    const struct conf_store redis = {.type = CONF_STORE_REDIS, .servers = &one, .server_count = 1, .secret_file = "/s"};
+    const struct conf_store embedded_others[] = {
+        redis, {.path = "/b", .secret_file = "/s"}, {.path = "/a", .secret_file = "/t"},
+        {.path = "/a", .secret_file = "/s", .size_bytes = 1}};
+    struct conf_store other;
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(embedded_others); i++) {
+        assert_string_equal(text_of_stores(embedded, embedded_others[i]), says);
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(two); i++) {
+        other = redis;
+        other.servers = &two[i];
+        assert_string_equal(text_of_stores(redis, other), says);
+    }
+#define DIFFERS(member, value)                                                                                         \
+    do {                                                                                                               \
+        other = redis;                                                                                                 \
+        other.member = value;                                                                                          \
+        assert_string_equal(text_of_stores(redis, other), says);                                                       \
+    } while (0)
+    DIFFERS(server_count, 0);
+    DIFFERS(username, "weir");
+    DIFFERS(password_file, "/p");
+    DIFFERS(tls_verify, true);
+    DIFFERS(tls_ca, "/ca");
+    DIFFERS(tls_cert, "/c");
+    DIFFERS(tls_key, "/k");
+    DIFFERS(tls_server_name, "n");
+#undef DIFFERS
+}
+
+static void test_what_a_running_store_takes_over_needs_no_restart(void **state)
+{
+    const struct conf_store store = {.path = "/a", .begin_timeout_ms = 1};
+    const struct conf_store other = {.path = "/a", .begin_timeout_ms = 2, .single_machine = true, .written = true};
+    const struct conf closed = {.store = {.path = "/b"}};
+    const struct conf open = {.store_needed = true, .store = store};
+    (void)state;
+    assert_string_equal(text_of_stores(store, other), "");
+    /* The first one that is needed is opened as it is now. */
+    assert_string_equal(text_between(&closed, &open), "");
+    assert_string_equal(text_between(&open, &closed), "");
 }
 
 static void test_what_a_restart_needs_is_said(void **state)
@@ -134,6 +306,12 @@ int main(void)
         cmocka_unit_test(test_a_processor_that_only_moved_in_the_file_changes_no_route),
         cmocka_unit_test(test_another_order_of_routes_is_said),
         cmocka_unit_test(test_endpoints_and_timeouts_make_a_processor_another),
+        cmocka_unit_test(test_a_profile_counts_by_what_it_says),
+        cmocka_unit_test(test_listening_on_for_late_answers_makes_a_processor_another),
+        cmocka_unit_test(test_idempotency_makes_a_route_another),
+        cmocka_unit_test(test_other_tenants_are_said),
+        cmocka_unit_test(test_another_store_waits_for_a_restart),
+        cmocka_unit_test(test_what_a_running_store_takes_over_needs_no_restart),
         cmocka_unit_test(test_what_a_restart_needs_is_said),
         cmocka_unit_test(test_a_listener_that_moves_is_closed_and_opened),
         cmocka_unit_test(test_a_listener_under_another_name_is_kept_and_renamed),
