@@ -5,7 +5,10 @@
 #include "version_internal.h"
 
 #include <gnu/libc-version.h>
+#include <hiredis/hiredis.h>
+#include <jansson.h>
 #include <llhttp.h>
+#include <lmdb.h>
 #include <uv/version.h>
 
 #include "weir/base/json.h"
@@ -96,6 +99,9 @@ void version_print(FILE *out, bool json)
         {"openssl_running", tls_library_running()},
         {"libuv", version_libuv()},
         {"llhttp", DOTTED(LLHTTP_VERSION_MAJOR, LLHTTP_VERSION_MINOR, LLHTTP_VERSION_PATCH) " (strict)"},
+        {"jansson", JANSSON_VERSION},
+        {"hiredis", DOTTED(HIREDIS_MAJOR, HIREDIS_MINOR, HIREDIS_PATCH)},
+        {"lmdb", DOTTED(MDB_VERSION_MAJOR, MDB_VERSION_MINOR, MDB_VERSION_PATCH)},
         {"glibc_running", gnu_get_libc_version()},
     };
     if (json) {

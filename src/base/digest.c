@@ -14,10 +14,62 @@
 
 static const char hex_digits[] = "0123456789abcdef";
 
+/*
+ * A draw of 16 bytes takes libcrypto as long as one of 512 (two microseconds), so each thread draws ahead. What was
+ * given out is wiped here, and a forked child begins anew: else it would give out what its parent does.
+ */
+#define AHEAD_BYTES 512
+
+static _Thread_local struct {
+    size_t left_bytes; /* at the front of `bytes`, not given out */
+    uint8_t bytes[AHEAD_BYTES];
+} ahead;
+
+/* One a thread, so that a worker thread may name requests without a lock. */
+static _Thread_local struct {
+    bool seeded;
+    char prefix[REQUEST_ID_BYTES / 2]; /* hex */
+    uint64_t counter;
+} ids;
+
+static void forget_after_fork(void)
+{
+    ahead.left_bytes = 0;
+    ids.seeded = false;
+}
+
+static void watch_forks(void)
+{
+    CHECK(pthread_atfork(NULL, NULL, forget_after_fork) == 0);
+}
+
+static void watch_forks_once(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    CHECK(pthread_once(&once, watch_forks) == 0);
+}
+
+static void draw_ahead(void)
+{
+    watch_forks_once();
+    CHECK(RAND_bytes(ahead.bytes, AHEAD_BYTES) == 1);
+    ahead.left_bytes = AHEAD_BYTES;
+}
+
 void digest_random(void *at, size_t len)
 {
-    CHECK(len <= INT_MAX);
-    CHECK(RAND_bytes(at, (int)len) == 1);
+    if (len > AHEAD_BYTES) {
+        CHECK(len <= INT_MAX);
+        CHECK(RAND_bytes(at, (int)len) == 1);
+        return;
+    }
+    if (len > ahead.left_bytes) {
+        draw_ahead();
+    }
+    ahead.left_bytes -= len;
+    memcpy(at, ahead.bytes + ahead.left_bytes, len);
+    OPENSSL_cleanse(ahead.bytes + ahead.left_bytes, len);
 }
 
 /*
@@ -101,31 +153,11 @@ void digest_hex(const void *data, size_t len, char *text)
     *text = '\0';
 }
 
-/* One a thread, so that a worker thread may name requests without a lock. */
-static _Thread_local struct {
-    bool seeded;
-    char prefix[REQUEST_ID_BYTES / 2]; /* hex */
-    uint64_t counter;
-} ids;
-
-static void forget_seed(void)
-{
-    ids.seeded = false;
-}
-
-static void watch_forks(void)
-{
-    /* A child that kept the seed would count through its parent's ids. */
-    CHECK(pthread_atfork(NULL, NULL, forget_seed) == 0);
-}
-
 static void seed_ids(void)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     uint64_t prefix;
     char text[sizeof(ids.prefix) + 1];
 
-    CHECK(pthread_once(&once, watch_forks) == 0);
     digest_random(&prefix, sizeof(prefix));
     digest_random(&ids.counter, sizeof(ids.counter));
     digest_hex(&prefix, sizeof(prefix), text);

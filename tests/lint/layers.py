@@ -15,9 +15,9 @@ HOMES = [
     (re.compile(r"openssl/"), ("src/io/", "src/base/digest.c", "src/base/keyring.c")),
     (re.compile(r"llhttp\.h$"), ("src/http/parser.c", "src/app/version.c")),
     (re.compile(r"libfyaml\.h$"), ("src/conf/",)),
-    (re.compile(r"jansson\.h$"), ("src/http/json_key.c",)),
+    (re.compile(r"jansson\.h$"), ("src/http/json_key.c", "src/app/version.c")),
     (re.compile(r"xxhash\.h$"), ("src/base/",)),
-    (re.compile(r"hiredis/|lmdb\.h$"), ("src/store/",)),
+    (re.compile(r"hiredis/|lmdb\.h$"), ("src/store/", "src/app/version.c")),
 ]
 
 INCLUDE = re.compile(r"^\s*#\s*include\s*([<\"])([^>\"]+)[>\"]", re.M)

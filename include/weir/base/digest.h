@@ -1,6 +1,6 @@
 /*
- * Random bytes and keyed hashes, thin over libcrypto. The only file of base
- * that knows it.
+ * Random bytes and keyed hashes, thin over libcrypto, which in base is known
+ * here and in keyring.c alone.
  */
 #ifndef WEIR_BASE_DIGEST_H
 #define WEIR_BASE_DIGEST_H

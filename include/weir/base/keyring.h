@@ -6,7 +6,8 @@
  *   fingerprint  HMAC-SHA256: fingerprints of requests, what a record is bound to
  *   seal.N       AES-256-GCM: the highest seals, all open
  *
- * A file holds lines `NAME BASE64(32 bytes)`; `#` begins a comment. index and
+ * A file holds lines `NAME BASE64(32 bytes)`; `#` begins a comment; N is 1 to
+ * 255. Its group may read it (0640), others may not. index and
  * fingerprint never change in one deployment: two weirs that name one key
  * differently would pay it twice. keyring_digest is how a store notices.
  */
@@ -28,12 +29,13 @@ struct keyring;
 /*
  * Reads the file: at start and at a reload. NULL: `why` (size bytes) says what
  * is wrong, with file and line ("/etc/weir/secret:2: 'seal.1' is not the base64
- * of 32 bytes"). A file that others may read is refused.
+ * of 32 bytes"), and never quotes what might be a key. A file that others than
+ * its owner and group may read, or others than its owner may write, is refused.
  */
 WEIR_MUSTCHECK struct keyring *keyring_open(const char *path, char *why, size_t size);
 /* The same from text; `path` names it in messages. */
 WEIR_MUSTCHECK struct keyring *keyring_read(struct bytes text, const char *path, char *why, size_t size);
-/* Makes a new file (0600, never over an old one) with index, fingerprint and seal.1. False: `why`. */
+/* Makes a new file (0600, never over an old one, on disk when it returns) with index, fingerprint and seal.1. False: `why`. */
 WEIR_MUSTCHECK bool keyring_make(const char *path, char *why, size_t size);
 /* The text of a new secret file. At most `size` bytes with NUL; the caller wipes it. */
 #define KEYRING_TEXT_BYTES 512
@@ -56,8 +58,8 @@ void keyring_hash(const struct keyring *ring, enum keyring_use use, const struct
 /*
  * Seals `plain` for the one place that `about` names (the record's name and its
  * fingerprint): elsewhere it does not open. The blob: version, number of the
- * seal, 16 random bytes from which its own key is derived (HKDF-SHA256, RFC 5869), ciphertext,
- * tag. `out` has room for keyring_sealed_bytes(plain.len).
+ * seal, 16 random bytes from which its own key is derived (HKDF-Expand with
+ * SHA-256, RFC 5869 2.3), ciphertext, tag. `out` has room for keyring_sealed_bytes(plain.len).
  */
 #define KEYRING_SEAL_EXTRA_BYTES (1 + 1 + 16 + 16)
 static inline size_t keyring_sealed_bytes(size_t plain_len)

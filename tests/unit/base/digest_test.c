@@ -83,6 +83,43 @@ static void test_random_bytes_differ_and_fill_all_of_it(void **state)
     digest_random(a, 0);
 }
 
+static void test_small_and_large_draws_never_repeat(void **state)
+{
+    static uint8_t drawn[64][1000];
+
+    (void)state;
+    for (size_t i = 0; i < 64; i++) {
+        digest_random(drawn[i], i % 3 == 0 ? 1000 : i % 3 == 1 ? 512 : 200);
+        for (size_t j = 0; j < i; j++) {
+            assert_memory_not_equal(drawn[i], drawn[j], 16);
+            assert_memory_not_equal(drawn[i] + 184, drawn[j] + 184, 16);
+        }
+    }
+}
+
+static void test_a_forked_child_draws_bytes_of_its_own(void **state)
+{
+    uint8_t mine[32], theirs[32] = {0};
+    int pipe_fds[2];
+    pid_t child;
+
+    (void)state;
+    digest_random(mine, 1); /* so that more is drawn than was given out */
+    assert_int_equal(pipe(pipe_fds), 0);
+    child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        digest_random(theirs, sizeof(theirs));
+        _exit(write(pipe_fds[1], theirs, sizeof(theirs)) == sizeof(theirs) ? 0 : 1);
+    }
+    digest_random(mine, sizeof(mine));
+    assert_int_equal(read(pipe_fds[0], theirs, sizeof(theirs)), sizeof(theirs));
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    assert_memory_not_equal(mine, theirs, sizeof(mine));
+    close(pipe_fds[0]);
+    close(pipe_fds[1]);
+}
+
 static void put_id(struct table *seen, const char *id)
 {
     struct bytes key = bytes_from_text(id);
@@ -153,6 +190,8 @@ int main(void)
         cmocka_unit_test(test_hmac_matches_rfc_4231),
         cmocka_unit_test(test_hex_is_lower_case_and_ended),
         cmocka_unit_test(test_random_bytes_differ_and_fill_all_of_it),
+        cmocka_unit_test(test_small_and_large_draws_never_repeat),
+        cmocka_unit_test(test_a_forked_child_draws_bytes_of_its_own),
         cmocka_unit_test(test_request_ids_are_32_hex_digits_and_never_repeat),
         cmocka_unit_test(test_a_forked_child_makes_ids_of_its_own),
     };
