@@ -680,6 +680,7 @@ static void test_complete_writes_the_answer_and_how_long_it_is_kept(void **state
     assert_int_equal(record.answer_expires_ms, NOW_MS + KEEP_MS);
     assert_int_equal(record.expires_ms, NOW_MS + KEEP_RECEIPT_MS);
     assert_int_equal(record.begun_ms, NOW_MS - 100);
+    assert_int_equal(record.lease_ms, 0);
     assert_false(record.told);
     op.answer = BYTES_NONE;
     (void)apply_at(&record, OWN, &op, NOW_MS);
@@ -705,6 +706,12 @@ static void test_a_lost_record_comes_back_as_old_as_its_owner_knows(void **state
         assert_memory_equal(record.bind, op.bind, sizeof op.bind);
         assert_int_equal(record.resend_ms, RESEND_MS);
         assert_bytes(record.upstream_key, sealed_key);
+        if (kinds[i] == IDEM_COMPLETE) {
+            assert_bytes(record.answer, "another answer");
+            assert_int_equal(record.answer_expires_ms, NOW_MS + KEEP_MS);
+            assert_int_equal(record.expires_ms, NOW_MS + KEEP_RECEIPT_MS);
+            assert_int_equal(record.status, 402);
+        }
         op.age_ms = NOW_MS + 1; /* older than the clock */
         (void)apply_at(&record, FREE, &op, NOW_MS);
         assert_int_equal(record.begun_ms, 0);
