@@ -77,9 +77,10 @@ def instant(backend, proxy, client):
 
 
 def wrk_argv(proxy, kind, connections, seconds):
-    scheme, port = ("https", proxy.tls_port) if kind == "tls" else ("http", proxy.port)
+    scheme, port = ("http", proxy.port) if kind == "plain" else ("https", proxy.tls_port)
     url = "%s://127.0.0.1:%d%s" % (scheme, port, REQUEST_PATH)
-    return ["wrk", "-t1", "-c%d" % connections, "-d%ds" % seconds, "--latency", "--timeout", "5s", url]
+    script = ["-s", os.path.join(proxies.PEERS, "payment.lua")] if kind == "payment" else []
+    return ["wrk", "-t1", "-c%d" % connections, "-d%ds" % seconds, "--latency", "--timeout", "5s"] + script + [url]
 
 
 def load_argv(setup, proxy, kind, connections, seconds, extra):
@@ -112,7 +113,7 @@ def load_read(text):
 def cell_measure(setup, backend, proxy, cell, seconds, client_core):
     """CPU time and answers in the middle of one client's run; latency as the client saw it."""
     kind, mode, connections = cell["kind"], cell["mode"], cell["connections"]
-    warm_s = WARM_S + (connections * HANDSHAKE_S if kind == "tls" and mode == "keep" else 0)
+    warm_s = WARM_S + (connections * HANDSHAKE_S if kind != "plain" and mode == "keep" else 0)
     window_s = seconds - WARM_S - 0.1
     seconds = math.ceil(warm_s + window_s)
     if mode == "keep":

@@ -113,7 +113,8 @@ def template_fill(name, words, target):
 class Setup:
     """What all proxies of a run share: folder, certificate, backend port, core, switches."""
 
-    def __init__(self, folder, tools, build, backend_port, core, log):
+    def __init__(self, folder, tools, build, backend_port, cores, log):
+        core, self.client_core = cores
         self.folder, self.tools, self.build = folder, tools, build
         self.backend_port, self.core, self.log = backend_port, core, log
         self.cert, self.key, self.pem = (os.path.join(folder, name) for name in ("tls.crt", "tls.key", "tls.pem"))
@@ -134,6 +135,7 @@ class Proxy:
     name = "?"
     tls = True
     logs_to_file = True
+    kinds = ("plain", "tls")  # the loads that it takes part in
 
     def __init__(self, setup):
         self.setup = setup
@@ -225,6 +227,8 @@ class Pump(Proxy):
 
 class Weir(Proxy):
     name = "weir"
+    kinds = ("plain", "tls", "payment")  # the last as plain proxying of the same requests
+    template = "weir.yaml"
 
     def binary(self):
         return os.path.join(self.setup.build, "weir")
@@ -238,8 +242,105 @@ class Weir(Proxy):
     def argv(self, words):
         words["WEIR_LOG"] = self.access_log
         target = os.path.join(self.folder, "weir.yaml")
-        template_fill("weir.yaml", words, target)
+        template_fill(self.template, words, target)
         return [self.binary(), "run", "-c", target]
+
+
+class WeirRecords(Weir):
+    """weir with a record for each payment, in some store."""
+
+    kinds = ("payment",)
+    template = "weir_payment.yaml"
+
+    def argv(self, words):
+        self.monitor_port = words["MONITOR_PORT"]
+        secret = os.path.join(self.folder, "secret")
+        made = subprocess.run([self.binary(), "secret", "new"], stdout=subprocess.PIPE, check=True).stdout
+        with open(secret, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+            file.write(made)
+        words["STORE"] = self.store(secret)
+        return super().argv(words)
+
+    def store(self, secret):
+        raise NotImplementedError
+
+    def record_bytes(self):
+        """What one record with its answer takes in the store; None: it cannot be told."""
+        return None
+
+    def metric(self, name):
+        """The sum of a metric's series, from /metrics."""
+        with socket.create_connection(("127.0.0.1", self.monitor_port), timeout=5) as sock:
+            sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            text = b"".join(iter(lambda: sock.recv(65536), b"")).decode()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines()
+                   if line.startswith(name) and line[len(name)] in " {")
+
+    def records(self):
+        return self.metric('weir_idempotency_begins_total{route="all",verdict="new"}')
+
+
+class WeirEmbedded(WeirRecords):
+    name = "weir-embedded"
+
+    def store(self, secret):
+        return "{type: embedded, path: %s, secret_file: %s, size: 8GiB}" % (os.path.join(self.folder, "store"), secret)
+
+    def record_bytes(self):
+        return self.metric("weir_store_bytes_used") / self.records() if self.records() else None
+
+
+class WeirRedis(WeirRecords):
+    """Redis runs on the client's core, with an append-only file that is synced every second."""
+
+    name = "weir-redis"
+    redis = None
+
+    def missing(self):
+        return super().missing() or (None if shutil.which("redis-server") else "no redis-server in PATH")
+
+    def start(self):
+        folder = os.path.join(self.setup.folder, "redis")
+        shutil.rmtree(folder, ignore_errors=True)
+        os.makedirs(folder)
+        self.redis_port = port_free()
+        self.redis = process_start(
+            ["redis-server", "--port", str(self.redis_port), "--bind", "127.0.0.1", "--dir", folder, "--save", "",
+             "--appendonly", "yes", "--appendfsync", "everysec", "--maxmemory-policy", "noeviction",
+             "--logfile", os.path.join(folder, "redis.log")], self.setup.client_core)
+        deadline = time.monotonic() + READY_S
+        while not self.redis_ask("PING").startswith("+PONG"):
+            if time.monotonic() > deadline:
+                raise StartError("redis-server does not answer")
+            time.sleep(0.05)
+        self.memory_before = self.redis_memory()
+        super().start()
+
+    def redis_ask(self, command):
+        try:
+            with socket.create_connection(("127.0.0.1", self.redis_port), timeout=5) as sock:
+                sock.sendall(command.encode() + b"\r\nQUIT\r\n")
+                return b"".join(iter(lambda: sock.recv(65536), b"")).decode("utf-8", "replace")
+        except OSError:
+            return ""
+
+    def redis_memory(self):
+        for line in self.redis_ask("INFO memory").splitlines():
+            if line.startswith("used_memory_dataset:"):
+                return int(line.split(":")[1])
+        return 0
+
+    def store(self, secret):
+        return '{type: redis, servers: ["redis://127.0.0.1:%d"], secret_file: %s}' % (self.redis_port, secret)
+
+    def record_bytes(self):
+        return (self.redis_memory() - self.memory_before) / self.records() if self.records() else None
+
+    def stop(self):
+        super().stop()
+        if self.redis:
+            process_stop(self.redis)
+            self.redis = None
 
 
 class Nginx(Proxy):
@@ -317,4 +418,4 @@ class Backend:
         process_stop(self.process)
 
 
-ALL = (Pump, Weir, Nginx, Haproxy)
+ALL = (Pump, Weir, WeirEmbedded, WeirRedis, Nginx, Haproxy)

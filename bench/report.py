@@ -8,10 +8,11 @@ import subprocess
 
 PEERS = ("nginx", "haproxy")
 HEADLINE = 64  # connections at which the budgets are judged
-BUDGETS = {"pump": 1.08, "plain": 0.85, "tls": 0.80}
+BUDGETS = {"pump": 1.08, "plain": 0.85, "tls": 0.80, "payment": 2.0}
 MEMORY_BUDGETS_KIB = {"plain": 0.6, "tls": 14.2}
 MODES = {"keep": "keep-alive", "new": "new connections", "paced": "fixed rate"}
-COLOURS = {"pump": "#9aa0a6", "weir": "#1a73e8", "nginx": "#188038", "haproxy": "#e8710a"}
+COLOURS = {"pump": "#9aa0a6", "weir": "#1a73e8", "nginx": "#188038", "haproxy": "#e8710a",
+           "weir-embedded": "#a142f4", "weir-redis": "#d93025"}
 
 
 def median(values):
@@ -55,7 +56,7 @@ class Results:
     def pump(self, load):
         """The pump's cell at this load; for TLS the plain pump's, as there is no other."""
         cells = self.cells.get(load, {})
-        if load[0] == "tls" and load[1] != "paced":
+        if load[0] != "plain" and load[1] != "paced":
             cells = self.cells.get(("plain",) + load[1:], {})
         return cells.get("pump")
 
@@ -120,10 +121,24 @@ def budget_list(results):
         peer_name, peer = results.better_peer(load)
         if weir and peer:
             yield "%s CPU / %s (better peer)" % (kind, peer_name), BUDGETS[kind], weir.ratio(peer)
+    for proxy in ("weir-redis", "weir-embedded"):
+        cell = results.cells.get(("payment", "keep", HEADLINE), {}).get(proxy)
+        pump = results.pump(("payment", "keep", HEADLINE))
+        if cell and pump:
+            yield "payment CPU, TLS and %s / pump" % proxy[5:], BUDGETS["payment"], cell.ratio(pump)
     for kind, limit in MEMORY_BUDGETS_KIB.items():
         value = results.memory.get(kind, {}).get("weir")
         if value is not None:
             yield "%s KiB per idle client" % kind, limit, value
+
+
+def payment_list(results):
+    """What a record costs: weir with each store beside weir without, on the same requests."""
+    for load, cells in sorted(results.cells.items()):
+        for proxy in ("weir-redis", "weir-embedded"):
+            if load[0] == "payment" and proxy in cells and "weir" in cells:
+                yield "a payment with its record (%s, %d connections) takes %.2f of the CPU and %.2f of the median time" % (
+                    proxy[5:], load[2], cells[proxy].ratio(cells["weir"]), cells[proxy].ratio(cells["weir"], "p50_us"))
 
 
 def losses(results):
@@ -154,6 +169,7 @@ def text_build(results, notes, problems):
                            [[what, "%.2f" % limit, "%.2f" % value,
                              "met" if value <= limit else "MISSED by %.0f %%" % ((value / limit - 1) * 100)]
                             for what, limit, value in budgets]))
+        parts.extend("Beside plain proxying: " + line for line in payment_list(results))
         lost = list(losses(results))
         parts.append("Where weir loses:\n" + "\n".join("- " + line for line in lost) if lost
                      else "Where weir loses: in nothing that was measured.")
@@ -203,7 +219,7 @@ def svg_write(folder, results):
                  (2 + 3 * i, 3 + 3 * i, 4 + 3 * i, ":xticlabels(1)" if i == 0 else "", proxy, COLOURS[proxy])
                  for i, proxy in enumerate(shown)]
         title = "%s, %s: CPU of the proxy per request (median, lowest to highest round)" % (
-            "HTTP" if kind == "plain" else "HTTPS", MODES[mode])
+            {"plain": "HTTP", "tls": "HTTPS", "payment": "HTTPS payments"}[kind], MODES[mode])
         path = os.path.join(folder, "%s-%s.svg" % (kind, mode))
         gnuplot_run(path, title, "microseconds", rows, plots, "errorbars linewidth 1")
         written.append(path)

@@ -23,12 +23,12 @@ CONNECTIONS = (16, 64, 512)
 def options_read():
     parser = argparse.ArgumentParser(prog="bench/run.sh", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="64 connections, short measurements: about a minute")
-    parser.add_argument("--only", choices=("plain", "tls", "memory"), help="one part alone")
+    parser.add_argument("--only", choices=("plain", "tls", "payment", "memory"), help="one part alone")
     parser.add_argument("--seconds", type=int, help="of each measurement (2)")
     parser.add_argument("--rounds", type=int, help="of keep-alive loads (5); of the others three fifths")
     parser.add_argument("--minutes", type=float, default=8.0, help="no round begins that would end later (8)")
     parser.add_argument("--connections", help="comma-separated (16,64,512)")
-    parser.add_argument("--proxies", help="comma-separated: pump,weir,nginx,haproxy")
+    parser.add_argument("--proxies", help="comma-separated: pump,weir,weir-embedded,weir-redis,nginx,haproxy")
     parser.add_argument("--idle", type=int, help="idle clients (4000)")
     parser.add_argument("--cores", default="0,1", help="proxy's core, client's and backend's core (0,1)")
     parser.add_argument("--peer-log", choices=("on", "off"), default="on", help="access log of the peers (on)")
@@ -60,19 +60,24 @@ def loads_list(options):
             for mode, rounds in (("keep", options.rounds), ("new", lesser)):
                 for connections in options.connections:
                     yield {"kind": kind, "mode": mode, "connections": connections, "rounds": rounds}
+    if options.only in (None, "payment"):
+        for connections in options.connections:
+            yield {"kind": "payment", "mode": "keep", "connections": connections, "rounds": options.rounds}
+            if options.only == "payment":  # the floor, in the same run
+                yield {"kind": "plain", "mode": "keep", "connections": connections, "rounds": options.rounds}
 
 
 class Run:
     def __init__(self, options, folder):
         self.options, self.folder = options, folder
         self.started = time.monotonic()
-        self.samples, self.memory, self.problems = [], [], []
+        self.samples, self.memory, self.problems, self.records = [], [], [], {}
         self.core, self.client_core = cores_choose(options.cores)
         self.tools = os.path.join(options.build, "bench")
         self.running = []
         self.backend = proxies.Backend(folder, self.tools, self.client_core)
-        self.setup = proxies.Setup(folder, self.tools, options.build, self.backend.port, self.core,
-                                   options.peer_log == "on")
+        self.setup = proxies.Setup(folder, self.tools, options.build, self.backend.port,
+                                   (self.core, self.client_core), options.peer_log == "on")
         self.proxies = self.proxies_choose()
 
     def problem(self, text):
@@ -112,7 +117,7 @@ class Run:
         self.running = []
 
     def cell_run(self, proxy, load, number):
-        if load["kind"] == "tls" and not proxy.tls:
+        if load["kind"] not in proxy.kinds or (load["kind"] == "tls" and not proxy.tls):
             return
         try:
             sample = measure.cell_measure(self.setup, self.backend, proxy, load, self.options.seconds,
@@ -170,6 +175,8 @@ class Run:
             for load in paced:
                 print("fixed rate, %s: %d requests a second" % (load["kind"], load["rate"]))
             self.rounds_run(paced)
+            self.records = {proxy.name: proxy.record_bytes() for proxy in self.running
+                            if isinstance(proxy, proxies.WeirRecords)}
         finally:
             self.stop()
         self.logs_check()
@@ -187,7 +194,7 @@ class Run:
         """Growth hardly varies, so two rounds are enough; none begins that would leave too little for the loads."""
         for number in range(1 if self.options.quick else 2):
             began = time.monotonic()
-            for proxy in [proxy for proxy in self.proxies if proxy.tls]:
+            for proxy in [proxy for proxy in self.proxies if proxy.tls and "tls" in proxy.kinds]:
                 for kind in ("plain", "tls"):
                     self.memory_measure(proxy, kind, number)
             if time.monotonic() - began > self.options.minutes * 60 / 8:
@@ -249,6 +256,11 @@ def notes_build(run, facts):
     if run.samples:
         yield ("all other programs of the machine took %.2f of a core (median); above 0.1 the figures are noisy" %
                report.median([sample["others_busy"] for sample in run.samples]))
+    for name, value in run.records.items():
+        if value:
+            yield ("payment: a key of its own for each request, its record made before the first byte and its sealed "
+                   "answer stored before the client gets it; %s: %.0f bytes for each record with its %d-byte answer" %
+                   (name, value, proxies.Backend.BODY_BYTES))
     yield "access log: weir JSON to a file; %s; forwarded headers on, see bench/peers" % log
     yield ("TLS: %s asked for by the client, X25519, ECDSA P-256; each server by its own choice: %s" %
            ("TLSv1.3 TLS_AES_256_GCM_SHA384", ", ".join(suites) or "-"))

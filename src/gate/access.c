@@ -136,18 +136,26 @@ static char *put_verdict(char *at, const char *end, const struct exchange *x)
     return put_foreign(at, end, KEY_OF_TEXT("weir.why"), bytes_from_text(x->why));
 }
 
-/* Where the time went: reading the request, waiting for a link, connecting, the processor, weir itself. */
+/* Where the time went: reading the request, the store, waiting for a link, connecting, the processor, weir itself. */
 static char *put_times(char *at, const struct exchange *x)
 {
     uint64_t begun_us = x->phase_at_us[PHASE_HEAD];
     uint64_t sent_us = x->phase_at_us[PHASE_SEND];
     uint64_t link_us = x->phase_at_us[PHASE_LINK];
+    uint64_t admit_us = x->phase_at_us[PHASE_ADMIT];
+    uint64_t commit_us = x->phase_at_us[PHASE_COMMIT];
     uint64_t total_us = x->now_us - begun_us;
     at = put_number(at, KEY("bytes_in"), x->bytes_in);
     at = put_number(at, KEY("bytes_out"), x->bytes_out);
     at = put_number(at, KEY("t_total_us"), total_us);
-    if (link_us != 0) {
-        at = put_number(at, KEY("t_read_us"), link_us - begun_us);
+    if (admit_us != 0 || link_us != 0) {
+        at = put_number(at, KEY("t_read_us"), (admit_us != 0 ? admit_us : link_us) - begun_us);
+    }
+    if (admit_us != 0) {
+        at = put_number(at, KEY("t_store_us"), (link_us != 0 ? link_us : x->now_us) - admit_us);
+    }
+    if (commit_us != 0) {
+        at = put_number(at, KEY("t_commit_us"), x->now_us - commit_us);
     }
     if (sent_us == 0) {
         return at;

@@ -207,7 +207,7 @@ uint32_t gate_cut(struct gate *gate)
         listener_close(listener);
     }
     list_each (x, after, &gate->exchanges, struct exchange, in_exchanges) {
-        cut += x->phase != PHASE_DONE ? 1 : 0;
+        cut += x->phase != PHASE_DONE && x->phase != PHASE_LATE ? 1 : 0;
         exchange_on_cut(x);
     }
     client_close_all(gate);
