@@ -28,6 +28,9 @@ struct worker {
     bool ending;
 
     size_t queue_max;
+    size_t batch_max;           /* pieces that the thread takes at once */
+    worker_run_batch run_batch; /* NULL: each piece has its own run() */
+    void *batch_owner;
     size_t pending_count; /* submitted and not yet done() on the loop; the loop's alone */
     bool closing;         /* the loop's alone */
 };
@@ -45,15 +48,20 @@ static void list_add(struct work_list *list, struct work *work)
     list->end = &work->next;
 }
 
-static struct work *list_take(struct work_list *list)
+/* The first `most` pieces, or as many as there are; *count says how many. */
+static struct work *list_take(struct work_list *list, size_t most, size_t *count)
 {
-    struct work *work = list->first;
+    struct work *first = list->first, **end = &list->first;
 
-    list->first = work->next;
+    for (*count = 0; *count < most && *end != NULL; ++*count) {
+        end = &(*end)->next;
+    }
+    list->first = *end;
     if (list->first == NULL) {
         list->end = &list->first;
     }
-    return work;
+    *end = NULL;
+    return *count == 0 ? NULL : first;
 }
 
 /* ------------------------------------------------------------------ on the thread */
@@ -61,18 +69,17 @@ static struct work *list_take(struct work_list *list)
 /* NULL: the worker is ending and nothing is left. */
 static struct work *queue_wait(struct worker *worker)
 {
-    struct work *work = NULL;
+    struct work *first = NULL;
+    size_t count = 0;
 
     (void)pthread_mutex_lock(&worker->lock); /* a plain mutex of ours: it cannot fail */
     while (worker->queue.first == NULL && !worker->ending) {
         (void)pthread_cond_wait(&worker->wake, &worker->lock);
     }
-    if (worker->queue.first != NULL) {
-        work = list_take(&worker->queue);
-        worker->queue_count--;
-    }
+    first = list_take(&worker->queue, worker->batch_max, &count);
+    worker->queue_count -= count;
     (void)pthread_mutex_unlock(&worker->lock);
-    return work;
+    return first;
 }
 
 static void *thread_main(void *arg)
@@ -81,9 +88,17 @@ static void *thread_main(void *arg)
     struct work *work;
 
     while ((work = queue_wait(worker)) != NULL) {
-        work->run(work);
+        if (worker->run_batch != NULL) {
+            worker->run_batch(worker->batch_owner, work);
+        } else {
+            work->run(work);
+        }
         (void)pthread_mutex_lock(&worker->lock);
-        list_add(&worker->done, work);
+        while (work != NULL) {
+            struct work *next = work->next; /* list_add ends the list with each */
+            list_add(&worker->done, work);
+            work = next;
+        }
         (void)pthread_mutex_unlock(&worker->lock);
         (void)uv_async_send(&worker->done_async); /* fails on a closing handle only, which waits for us */
     }
@@ -140,7 +155,8 @@ static int thread_start(struct worker *worker)
     return error;
 }
 
-struct worker *worker_open(struct loop *loop, size_t queue_max)
+static struct worker *open_worker(struct loop *loop, size_t queue_max, size_t batch_max, worker_run_batch run_batch,
+                                  void *owner)
 {
     struct worker *worker = calloc(1, sizeof(*worker));
 
@@ -149,6 +165,9 @@ struct worker *worker_open(struct loop *loop, size_t queue_max)
     }
     worker->loop = loop;
     worker->queue_max = queue_max;
+    worker->batch_max = batch_max;
+    worker->run_batch = run_batch;
+    worker->batch_owner = owner;
     list_reset(&worker->queue);
     list_reset(&worker->done);
     if (uv_async_init(&loop->uv, &worker->done_async, on_done) != 0) {
@@ -164,6 +183,18 @@ struct worker *worker_open(struct loop *loop, size_t queue_max)
         return NULL;
     }
     return worker;
+}
+
+struct worker *worker_open(struct loop *loop, size_t queue_max)
+{
+    return open_worker(loop, queue_max, 1, NULL, NULL);
+}
+
+struct worker *worker_open_batching(struct loop *loop, size_t queue_max, size_t batch_max, worker_run_batch run_batch,
+                                    void *owner)
+{
+    CHECK(batch_max > 0);
+    return open_worker(loop, queue_max, batch_max, run_batch, owner);
 }
 
 enum err worker_submit(struct worker *worker, struct work *work)

@@ -20,6 +20,14 @@ struct work {
 };
 
 WEIR_MUSTCHECK struct worker *worker_open(struct loop *loop, size_t queue_max);
+/*
+ * A worker that takes what waits as one: whenever its thread comes round, run_batch gets all of it, up to `batch_max`
+ * pieces linked by next, in the order in which they were submitted, and their run() is not called. While it runs, the
+ * next batch gathers. `done` of each follows when the batch is through.
+ */
+typedef void (*worker_run_batch)(void *owner, struct work *first);
+WEIR_MUSTCHECK struct worker *worker_open_batching(struct loop *loop, size_t queue_max, size_t batch_max,
+                                                   worker_run_batch run_batch, void *owner);
 /* ERR_FULL: queue_max pieces wait already. */
 WEIR_MUSTCHECK enum err worker_submit(struct worker *worker, struct work *work);
 /* Waits for queued work, then ends the thread. done() is called for all of it by the loop before it closes. */
