@@ -9,9 +9,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "admin_internal.h"
 #include "app_internal.h"
+#include "weir/app/query.h"
 #include "weir/base/json.h"
-#include "weir/io/peer.h"
 
 #define JSON_TYPE "application/json"
 #define TEXT_TYPE "text/plain; charset=utf-8"
@@ -19,9 +20,8 @@
 #define JSON_BYTES_MAX (4 * 1024 * 1024)
 #define SOCKET_UMASK 0117 /* leaves 0660 */
 
-/* Writes an answer with ever more room until it fits. */
-static void reply_json(struct httpd_request *request, uint16_t status,
-                       void (*write)(const void *what, struct json *json), const void *what)
+void admin_reply_json(struct httpd_request *request, uint16_t status,
+                      void (*write)(const void *what, struct json *json), const void *what)
 {
     struct buf *body = httpd_body(request);
     for (size_t size = JSON_BYTES; size <= JSON_BYTES_MAX; size *= 4) {
@@ -43,6 +43,58 @@ static void reply_json(struct httpd_request *request, uint16_t status,
     httpd_reply_text(request, 500, JSON_TYPE, BYTES("{\"ok\":false,\"text\":\"the answer is too large\"}\n"));
 }
 
+bool admin_wants_text(const struct httpd_request *request)
+{
+    return query_says(request->query, "as", "text");
+}
+
+void admin_reply_shown(struct httpd_request *request, uint16_t status, bool fits)
+{
+    if (fits) {
+        httpd_reply(request, status, TEXT_TYPE);
+    } else {
+        httpd_reply_text(request, 500, TEXT_TYPE, BYTES("the answer is too large\n"));
+    }
+}
+
+static void write_sentence(const void *what, struct json *json)
+{
+    json_object_open(json);
+    json_put_bool(json, "ok", false);
+    json_put_text(json, "text", what);
+    json_object_close(json);
+}
+
+void admin_reply_sentence(struct httpd_request *request, uint16_t status, const char *sentence)
+{
+    struct buf *body = httpd_body(request);
+    if (!admin_wants_text(request)) {
+        admin_reply_json(request, status, write_sentence, sentence);
+        return;
+    }
+    bool fits = buf_append(body, BYTES("weir: "), BLOCKS_MAY) == ERR_OK &&
+                buf_append(body, bytes_from_text(sentence), BLOCKS_MAY) == ERR_OK &&
+                buf_append(body, BYTES("\n"), BLOCKS_MAY) == ERR_OK;
+    admin_reply_shown(request, status, fits);
+}
+
+bool admin_caller(const struct httpd_request *request, struct peer_identity *peer)
+{
+    return request->stream != NULL && peer_identify(request->stream, peer);
+}
+
+/* Names are looked up by whoever reads the log, or on the worker, but never by the loop: that may block. */
+void admin_describe_actor(const struct peer_identity *peer, const char *user, char text[ADMIN_ACTOR_BYTES])
+{
+    bool named = user != NULL && user[0] != '\0';
+    if (peer == NULL) {
+        snprintf(text, ADMIN_ACTOR_BYTES, "unknown");
+        return;
+    }
+    snprintf(text, ADMIN_ACTOR_BYTES, "uid %" PRIu32 "%s%s%s, pid %" PRId32, peer->uid, named ? " (" : "",
+             named ? user : "", named ? ")" : "", peer->pid);
+}
+
 static void write_status(const void *what, struct json *json)
 {
     report_status(what, json);
@@ -58,36 +110,21 @@ static void write_reload(const void *what, struct json *json)
     report_reload(what, json);
 }
 
-/* JSON unless a terminal asks: `?as=text`. */
-static bool wants_text(const struct httpd_request *request)
-{
-    return bytes_equal(request->query, BYTES("as=text"));
-}
-
-static void reply_shown(struct httpd_request *request, uint16_t status, bool fits)
-{
-    if (fits) {
-        httpd_reply(request, status, TEXT_TYPE);
-    } else {
-        httpd_reply_text(request, 500, TEXT_TYPE, BYTES("the answer is too large\n"));
-    }
-}
-
 static void serve_status(struct app *app, struct httpd_request *request)
 {
-    if (wants_text(request)) {
-        reply_shown(request, 200, show_status(app, httpd_body(request)));
+    if (admin_wants_text(request)) {
+        admin_reply_shown(request, 200, show_status(app, httpd_body(request)));
     } else {
-        reply_json(request, 200, write_status, app);
+        admin_reply_json(request, 200, write_status, app);
     }
 }
 
 static void serve_processors(struct app *app, struct httpd_request *request)
 {
-    if (wants_text(request)) {
-        reply_shown(request, 200, show_processors(app, httpd_body(request)));
+    if (admin_wants_text(request)) {
+        admin_reply_shown(request, 200, show_processors(app, httpd_body(request)));
     } else {
-        reply_json(request, 200, write_processors, app);
+        admin_reply_json(request, 200, write_processors, app);
     }
 }
 
@@ -95,28 +132,18 @@ static void on_reloaded(void *owner, const struct reload_result *result)
 {
     struct httpd_request *request = owner;
     uint16_t status = result->ok ? 200 : result->refused ? 409 : 422;
-    if (wants_text(request)) {
-        reply_shown(request, status, show_reload(result, httpd_body(request)));
+    if (admin_wants_text(request)) {
+        admin_reply_shown(request, status, show_reload(result, httpd_body(request)));
     } else {
-        reply_json(request, status, write_reload, result);
-    }
-}
-
-/* "uid 0, pid 4711": names are looked up by whoever reads the log, not by the loop. */
-static void describe_actor(const struct httpd_request *request, char *text, size_t size)
-{
-    struct peer_identity peer;
-    if (request->stream != NULL && peer_identify(request->stream, &peer)) {
-        snprintf(text, size, "uid %" PRIu32 ", pid %" PRId32, peer.uid, peer.pid);
-    } else {
-        snprintf(text, size, "unknown");
+        admin_reply_json(request, status, write_reload, result);
     }
 }
 
 static void serve_reload(struct app *app, struct httpd_request *request)
 {
-    char actor[64];
-    describe_actor(request, actor, sizeof(actor));
+    char actor[ADMIN_ACTOR_BYTES];
+    struct peer_identity peer;
+    admin_describe_actor(admin_caller(request, &peer) ? &peer : NULL, NULL, actor);
     log_audit_fields(app->log, "admin_reload", "a reload was asked for over the admin socket",
                      (const struct log_field[]){LOG_T("actor", actor)}, 1);
     reload_begin(&app->reload, on_reloaded, request, actor);
@@ -132,6 +159,11 @@ static void on_request(void *owner, struct httpd_request *request)
         {BYTES("/api/v1/status"), "GET", serve_status},
         {BYTES("/api/v1/processors"), "GET", serve_processors},
         {BYTES("/api/v1/reload"), "POST", serve_reload},
+        {BYTES("/api/v1/idempotency"), "GET", admin_records_list},
+        {BYTES("/api/v1/idempotency/show"), "GET", admin_records_show},
+        {BYTES("/api/v1/idempotency/find"), "GET", admin_records_find},
+        {BYTES("/api/v1/idempotency/resolve"), "POST", admin_records_resolve},
+        {BYTES("/api/v1/idempotency/accept-loss"), "POST", admin_records_accept_loss},
     };
     for (size_t i = 0; i < ARRAY_COUNT(CALLS); i++) {
         if (!bytes_equal(request->path, CALLS[i].path)) {

@@ -3,6 +3,7 @@
  * reverse order, so that nothing outlives what it borrows and nothing is left
  * at the end. It decides nothing of a request.
  */
+#include "admin_internal.h"
 #include "app_internal.h"
 
 #include <inttypes.h>
@@ -28,7 +29,10 @@ const char *app_not_ready(const struct app *app)
     if (app_conf(app) == NULL) {
         return "not configured yet";
     }
-    return drain_begun(&app->drain) ? "draining" : NULL;
+    if (drain_begun(&app->drain)) {
+        return "draining";
+    }
+    return records_awaited(&app->records) ? "waiting for the store" : NULL;
 }
 
 /* Certificates are read again by a reload; ticket keys turn by time. */
@@ -113,11 +117,12 @@ bool app_use(struct app *app, struct conf *conf, struct generation_parts *tls, c
         restore_logs(app);
         return false;
     }
-    if (!gate_use(app->gate, generation, why, size)) {
+    if (!records_prepare(&app->records, generation, why, size) || !gate_use(app->gate, generation, why, size)) {
         restore_logs(app);
         generation_release(generation);
         return false;
     }
+    records_commit(&app->records, generation);
     app->generation_count++;
     blocks_set_limit(loop_blocks(app->loop), buffers_bytes);
     return true;
@@ -134,6 +139,7 @@ static bool open_base(struct app *app, const struct conf *conf)
     timer_init(&app->tickets_timer, app->loop, on_tickets);
     notify_open(&app->notify, app->loop, app->log);
     drain_init(&app->drain, app);
+    records_init(&app->records, app);
     app->worker = worker_open(app->loop, WORKER_QUEUE_MAX);
     return app->worker != NULL;
 }
@@ -249,6 +255,8 @@ static void close_gate(struct app *app)
         (void)gate_cut(app->gate); /* a start that failed half-way: nobody has connected yet */
     }
     settle(app);
+    /* What ended just now is still being stored, and the gate writes down what the store says. */
+    records_close(&app->records);
     gate_close(app->gate);
     app->gate = NULL;
 }
@@ -259,6 +267,7 @@ static void take_down(struct app *app)
     httpd_close(app->admin);
     httpd_close(app->monitor);
     if (app->loop != NULL) {
+        inquiries_stop(&app->records);
         timer_stop(&app->tickets_timer);
         process_metrics_stop(app);
         drain_close(&app->drain);

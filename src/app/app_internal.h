@@ -21,6 +21,8 @@
 #include "weir/io/worker.h"
 #include "weir/upstream/upstream.h"
 
+#include "records_internal.h"
+
 struct json;
 
 #define APP_WHY_BYTES 512
@@ -67,6 +69,7 @@ struct app {
     struct timer tickets_timer;
     struct upstream *upstream;
     struct gate *gate;
+    struct records records;    /* the store */
     struct limits_plan limits;
     struct gate_inherited inherited[GATE_INHERITED_MAX];
     int inherited_count;

@@ -24,10 +24,10 @@ static enum err fail(enum err err, char *why, size_t size, const char *path, con
     return err;
 }
 
-static enum err connect_to(const char *path, int *fd, char *why, size_t size)
+static enum err connect_to(const char *path, uint32_t patience_s, int *fd, char *why, size_t size)
 {
     struct sockaddr_un to = {.sun_family = AF_UNIX};
-    const struct timeval patience = {.tv_sec = ASK_TIMEOUT_S};
+    const struct timeval patience = {.tv_sec = patience_s};
     if (strlen(path) >= sizeof(to.sun_path)) {
         return fail(ERR_FILE, why, size, path, "the path is too long for a socket");
     }
@@ -136,7 +136,7 @@ static enum err exchange(int fd, const char *method, const char *target, struct 
         .target_bytes_max = HTTP_TARGET_BYTES_MAX,
         .body_bytes_max = ASK_ANSWER_BYTES_MAX,
     };
-    char request[512];
+    char request[ASK_TARGET_BYTES_MAX + 256];
     struct blocks blocks;
     struct arena arena;
     struct buf body;
@@ -160,11 +160,11 @@ static enum err exchange(int fd, const char *method, const char *target, struct 
     return err;
 }
 
-enum err ask(const char *path, const char *method, const char *target, struct answer_text *answer, char *why,
-             size_t size)
+enum err ask(const char *path, const char *method, const char *target, uint32_t patience_s, struct answer_text *answer,
+             char *why, size_t size)
 {
     int fd;
-    enum err err = connect_to(path, &fd, why, size);
+    enum err err = connect_to(path, patience_s, &fd, why, size);
     if (err != ERR_OK) {
         return err;
     }

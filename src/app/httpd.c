@@ -18,6 +18,7 @@
 #include "weir/http/message.h"
 #include "weir/http/write.h"
 #include "weir/io/loop.h"
+#include "weir/io/peer.h"
 #include "weir/io/stream.h"
 #include "weir/io/timer.h"
 
@@ -264,6 +265,11 @@ void httpd_reply_text(struct httpd_request *request, uint16_t status, const char
         status = 500;
     }
     httpd_reply(request, status, type);
+}
+
+bool httpd_caller_is_gone(const struct httpd_request *request)
+{
+    return request->stream == NULL || peer_is_gone(request->stream);
 }
 
 void httpd_refuse_method(struct httpd_request *request, const char *allowed)

@@ -101,6 +101,36 @@ static void put_processors(const struct app *app, struct json *json)
     json_array_close(json);
 }
 
+static void put_store(const struct app *app, struct json *json)
+{
+    struct store_state state;
+    json_key(json, "store");
+    if (!records_state(&app->records, &state)) {
+        json_add_null(json);
+        return;
+    }
+    json_object_open(json);
+    json_put_text(json, "type", state.type);
+    json_put_bool(json, "up", state.up);
+    json_put_text(json, "trouble", state.trouble);
+    json_put_bool(json, "durable", state.durable);
+    json_put_text(json, "not_durable", state.not_durable);
+    json_put_u64(json, "unknown", state.unknown_count);
+    json_key(json, "oldest_unknown");
+    if (state.oldest_unknown_us != 0) {
+        char text[LOG_TIME_BYTES];
+        log_time_format(state.oldest_unknown_us, text);
+        json_add_string(json, bytes_from_text(text));
+    } else {
+        json_add_null(json);
+    }
+    json_put_u64(json, "used_bytes", state.bytes_used);
+    json_put_u64(json, "max_bytes", state.bytes_max);
+    json_put_u64(json, "calls", state.calls);
+    json_put_u64(json, "unsettled", state.unsettled);
+    json_object_close(json);
+}
+
 void report_status(const struct app *app, struct json *json)
 {
     const struct conf *conf = app_conf(app);
@@ -118,6 +148,7 @@ void report_status(const struct app *app, struct json *json)
     put_listeners(app, conf, json);
     put_clients(app, json);
     put_processors(app, json);
+    put_store(app, json);
     put_last_reload(app, json);
     put_buffers(app, json);
     json_key(json, "log");
@@ -185,6 +216,17 @@ static void dump_processor(const struct app *app, const struct processor *proces
               LOG_T("trouble", state.trouble));
 }
 
+static void dump_store(const struct app *app)
+{
+    struct store_state state;
+    if (records_state(&app->records, &state)) {
+        log_event(app->log, LOG_INFO, "state_store", state.type, LOG_N("up", state.up), LOG_T("trouble", state.trouble),
+                  LOG_T("not_durable", state.not_durable), LOG_N("unknown", state.unknown_count),
+                  LOG_N("used_bytes", state.bytes_used), LOG_N("max_bytes", state.bytes_max), LOG_N("calls", state.calls),
+                  LOG_N("unsettled", state.unsettled));
+    }
+}
+
 void report_dump(const struct app *app)
 {
     struct gate_state state;
@@ -200,4 +242,5 @@ void report_dump(const struct app *app)
     for (struct processor *at = upstream_next(app->upstream, NULL); at != NULL; at = upstream_next(app->upstream, at)) {
         dump_processor(app, at);
     }
+    dump_store(app);
 }

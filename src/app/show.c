@@ -9,11 +9,13 @@
 #include <stdlib.h>
 
 #include "app_internal.h"
+#include "show_internal.h"
 #include "tables_internal.h"
+#include "weir/base/clock.h"
 
 #define ROW_FORMAT "%-12s "
 
-WEIR_PRINTF(3, 4) static void row(struct buf *out, const char *name, const char *format, ...)
+bool show_row(struct buf *out, const char *name, const char *format, ...)
 {
     char text[1024];
     va_list arguments;
@@ -25,11 +27,10 @@ WEIR_PRINTF(3, 4) static void row(struct buf *out, const char *name, const char 
     len += put > 0 ? (size_t)put : 0;
     len = len < sizeof(text) - 2 ? len : sizeof(text) - 2;
     text[len++] = '\n';
-    /* A full buf is noticed by the table that follows, which does not fit either. */
-    (void)!buf_append(out, bytes_of(text, len), BLOCKS_MAY);
+    return buf_append(out, bytes_of(text, len), BLOCKS_MAY) == ERR_OK;
 }
 
-static const char *time_text(uint64_t wall_us, char text[LOG_TIME_BYTES])
+const char *show_time(uint64_t wall_us, char text[LOG_TIME_BYTES])
 {
     log_time_format(wall_us, text);
     /* "2026-11-22T10:00:00Z": nobody reads microseconds of a start. */
@@ -41,11 +42,11 @@ static void show_listeners(const struct app *app, const struct conf *conf, struc
 {
     for (int i = 0; i < conf->listener_count; i++) {
         const struct conf_listener *listener = &conf->listeners[i];
-        row(out, i == 0 ? "listeners" : "", "%s %s%s", listener->name, listener->address_text,
+        show_row(out, i == 0 ? "listeners" : "", "%s %s%s", listener->name, listener->address_text,
             listener->tls.present ? " tls" : "");
     }
     if (app->monitor != NULL) {
-        row(out, "monitor", "port %" PRIu16, httpd_port(app->monitor));
+        show_row(out, "monitor", "port %" PRIu16, httpd_port(app->monitor));
     }
 }
 
@@ -54,15 +55,40 @@ static void show_counts(const struct app *app, struct buf *out)
     const struct blocks *blocks = loop_blocks(app->loop);
     struct gate_state state;
     gate_state(app->gate, &state);
-    row(out, "clients", "%" PRIu32 " (%" PRIu32 " tls) of at most %" PRIu32, state.clients, state.clients_tls,
+    show_row(out, "clients", "%" PRIu32 " (%" PRIu32 " tls) of at most %" PRIu32, state.clients, state.clients_tls,
         app->limits.clients_max);
-    row(out, "exchanges", "%" PRIu32 " in flight (%" PRIu32 " sent), %" PRIu64 " in all", state.exchanges,
+    show_row(out, "exchanges", "%" PRIu32 " in flight (%" PRIu32 " sent), %" PRIu64 " in all", state.exchanges,
         state.exchanges_sent, state.exchanges_total);
-    row(out, "buffers", "%zu of %zu KiB", blocks->used_bytes / 1024, blocks->limit_bytes / 1024);
+    show_row(out, "buffers", "%zu of %zu KiB", blocks->used_bytes / 1024, blocks->limit_bytes / 1024);
     uint64_t dropped = log_dropped_count(app->log, LOG_ACCESS) + log_dropped_count(app->log, LOG_EVENTS);
     if (dropped > 0) {
-        row(out, "log", "%" PRIu64 " lines dropped, %" PRIu64 " of them audit lines", dropped,
+        show_row(out, "log", "%" PRIu64 " lines dropped, %" PRIu64 " of them audit lines", dropped,
             log_audit_lost_count(app->log));
+    }
+}
+
+static void show_store(const struct app *app, struct buf *out)
+{
+    struct store_state state;
+    char age[SHOW_AGE_BYTES];
+    if (!records_state(&app->records, &state)) {
+        show_row(out, "store", "none: no route has idempotency");
+        return;
+    }
+    show_row(out, "store", "%s, %s%s%s%s%s", state.type, state.up ? "up" : "DOWN", state.trouble != NULL ? ": " : "",
+             state.trouble != NULL ? state.trouble : "",
+             state.not_durable != NULL ? "; single_shot refused: " : "",
+             state.not_durable != NULL ? state.not_durable : "");
+    if (state.bytes_max > 0) {
+        show_row(out, "", "%" PRIu64 " of %" PRIu64 " MiB in use", state.bytes_used >> 20, state.bytes_max >> 20);
+    }
+    uint64_t now_us = clock_wall_us();
+    bool any = state.oldest_unknown_us != 0 && state.oldest_unknown_us < now_us;
+    show_row(out, "unknown", "%" PRIu64 "%s%s%s", state.unknown_count, any ? ", the oldest for " : "",
+             any ? show_age(now_us - state.oldest_unknown_us, age) : "",
+             state.unknown_count > 0 ? ": weir idempotency list --unknown" : "");
+    if (state.unsettled > 0) {
+        show_row(out, "unsettled", "%" PRIu32 " payments ended and the store does not know it yet", state.unsettled);
     }
 }
 
@@ -70,11 +96,11 @@ static void show_last_reload(const struct app *app, struct buf *out)
 {
     char text[LOG_TIME_BYTES];
     if (app->reload.last_text[0] == '\0') {
-        row(out, "last reload", "none since the start");
+        show_row(out, "last reload", "none since the start");
         return;
     }
-    row(out, "last reload", "%s at %s: %s", app->reload.last_ok ? "ok" : "REFUSED",
-        time_text(app->reload.last_us, text), app->reload.last_text);
+    show_row(out, "last reload", "%s at %s: %s", app->reload.last_ok ? "ok" : "REFUSED",
+        show_time(app->reload.last_us, text), app->reload.last_text);
 }
 
 bool show_processors(const struct app *app, struct buf *out)
@@ -104,14 +130,15 @@ bool show_status(const struct app *app, struct buf *out)
     const struct conf *conf = app_conf(app);
     const char *not_ready = app_not_ready(app);
     char text[LOG_TIME_BYTES];
-    row(out, "weir", WEIR_VERSION ", %s%s%s", drain_state_name(app->drain.state), not_ready != NULL ? ", not ready: " : "",
+    show_row(out, "weir", WEIR_VERSION ", %s%s%s", drain_state_name(app->drain.state), not_ready != NULL ? ", not ready: " : "",
         not_ready != NULL ? not_ready : "");
-    row(out, "started", "%s", time_text(app->started_us, text));
-    row(out, "generation", "%" PRIu32 " since %s", generation_number(gate_generation(app->gate)),
-        time_text(app->reload.last_ok_us, text));
-    row(out, "config", "%s sha256 %.12s", conf->path, conf->sha256);
+    show_row(out, "started", "%s", show_time(app->started_us, text));
+    show_row(out, "generation", "%" PRIu32 " since %s", generation_number(gate_generation(app->gate)),
+        show_time(app->reload.last_ok_us, text));
+    show_row(out, "config", "%s sha256 %.12s", conf->path, conf->sha256);
     show_listeners(app, conf, out);
     show_counts(app, out);
+    show_store(app, out);
     show_last_reload(app, out);
     return buf_append(out, BYTES("\n"), BLOCKS_MAY) == ERR_OK && show_processors(app, out);
 }

@@ -51,16 +51,15 @@ static int find_socket(const struct verb_args *args, char path[PATH_BYTES])
 }
 
 /* What worked goes to the output, what did not to the complaints; JSON always to the output, for its reader. */
-static int ask_and_print(const struct verb_args *args, const char *method, const char *call)
+int verb_ask_and_print(const struct verb_args *args, const char *method, const char *target, uint32_t patience_s)
 {
-    char path[PATH_BYTES], target[128], why[WHY_BYTES];
+    char path[PATH_BYTES], why[WHY_BYTES];
     struct answer_text answer;
     int status = find_socket(args, path);
     if (status != APP_EXIT_OK) {
         return status;
     }
-    snprintf(target, sizeof(target), "/api/v1/%s%s", call, args->json ? "" : "?as=text");
-    if (ask(path, method, target, &answer, why, sizeof(why)) != ERR_OK) {
+    if (ask(path, method, target, patience_s, &answer, why, sizeof(why)) != ERR_OK) {
         fprintf(args->err, "weir: %s\n", why);
         return APP_EXIT_FINDINGS;
     }
@@ -70,17 +69,24 @@ static int ask_and_print(const struct verb_args *args, const char *method, const
     return ok ? APP_EXIT_OK : APP_EXIT_FINDINGS;
 }
 
+static int call(const struct verb_args *args, const char *method, const char *name)
+{
+    char target[64];
+    snprintf(target, sizeof(target), "/api/v1/%s%s", name, args->json ? "" : "?as=text");
+    return verb_ask_and_print(args, method, target, ASK_TIMEOUT_S);
+}
+
 int verb_status(const struct verb_args *args)
 {
-    return ask_and_print(args, "GET", "status");
+    return call(args, "GET", "status");
 }
 
 int verb_processors(const struct verb_args *args)
 {
-    return ask_and_print(args, "GET", "processors");
+    return call(args, "GET", "processors");
 }
 
 int verb_reload(const struct verb_args *args)
 {
-    return ask_and_print(args, "POST", "reload");
+    return call(args, "POST", "reload");
 }

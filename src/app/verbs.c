@@ -17,6 +17,11 @@ enum verb_option {
     OPTION_JSON = 1 << 2,
     OPTION_FORMAT = 1 << 3,
     OPTION_STRICT = 1 << 4,
+    OPTION_UNKNOWN = 1 << 5,
+    OPTION_REQUEST_ID = 1 << 6,
+    OPTION_EXECUTED = 1 << 7,
+    OPTION_NOT_EXECUTED = 1 << 8,
+    OPTION_WHY = 1 << 9,
 };
 
 struct verb {
@@ -57,6 +62,12 @@ static const struct verb VERBS[] = {
      OPTION_CONFIG | OPTION_SOCKET | OPTION_JSON, 0, 0, 0, verb_reload},
     {"processors", "[-c FILE | --socket PATH] [--json]", "links and calls of each processor",
      OPTION_CONFIG | OPTION_SOCKET | OPTION_JSON, 0, 0, 0, verb_processors},
+    {"idempotency", "list [--unknown] | show RECORD | find --request-id ID | resolve RECORD --executed|--not-executed "
+                    "--why TEXT | accept-loss --why TEXT [-c FILE | --socket PATH] [--json]",
+     "records of payments: those whose outcome is unknown, one of them, and what became of it",
+     OPTION_CONFIG | OPTION_SOCKET | OPTION_JSON | OPTION_UNKNOWN | OPTION_REQUEST_ID | OPTION_EXECUTED |
+         OPTION_NOT_EXECUTED | OPTION_WHY,
+     0, 1, 2, verb_idempotency},
     {"version", "[--json]", "what weir is built from and runs on", OPTION_JSON, 0, 0, 0, verb_version},
     {"help", "", "this page", 0, 0, 0, 1, verb_help},
 };
@@ -112,12 +123,16 @@ static int refuse_usage(const struct verb *verb, FILE *err, const char *what, co
 }
 
 /* getopt's codes for the options; a long one without a letter gets a number. */
-enum { CODE_CONFIG = 'c', CODE_HELP = 'h', CODE_SOCKET = 256, CODE_JSON, CODE_FORMAT, CODE_STRICT };
+enum { CODE_CONFIG = 'c', CODE_HELP = 'h', CODE_SOCKET = 256, CODE_JSON, CODE_FORMAT, CODE_STRICT, CODE_UNKNOWN,
+       CODE_REQUEST_ID, CODE_EXECUTED, CODE_NOT_EXECUTED, CODE_WHY };
 
 static const struct option LONG_OPTIONS[] = {
     {"config", required_argument, NULL, CODE_CONFIG}, {"help", no_argument, NULL, CODE_HELP},
     {"socket", required_argument, NULL, CODE_SOCKET}, {"json", no_argument, NULL, CODE_JSON},
     {"format", required_argument, NULL, CODE_FORMAT}, {"strict", no_argument, NULL, CODE_STRICT},
+    {"unknown", no_argument, NULL, CODE_UNKNOWN}, {"request-id", required_argument, NULL, CODE_REQUEST_ID},
+    {"executed", no_argument, NULL, CODE_EXECUTED}, {"not-executed", no_argument, NULL, CODE_NOT_EXECUTED},
+    {"why", required_argument, NULL, CODE_WHY},
     {NULL, 0, NULL, 0},
 };
 
@@ -134,6 +149,16 @@ static unsigned option_of(int code)
         return OPTION_FORMAT;
     case CODE_STRICT:
         return OPTION_STRICT;
+    case CODE_UNKNOWN:
+        return OPTION_UNKNOWN;
+    case CODE_REQUEST_ID:
+        return OPTION_REQUEST_ID;
+    case CODE_EXECUTED:
+        return OPTION_EXECUTED;
+    case CODE_NOT_EXECUTED:
+        return OPTION_NOT_EXECUTED;
+    case CODE_WHY:
+        return OPTION_WHY;
     default:
         return 0;
     }
@@ -154,6 +179,21 @@ static bool take_option(struct verb_args *args, int code)
         break;
     case CODE_STRICT:
         args->strict = true;
+        break;
+    case CODE_UNKNOWN:
+        args->unknown = true;
+        break;
+    case CODE_REQUEST_ID:
+        args->request_id = optarg;
+        break;
+    case CODE_EXECUTED:
+        args->executed = true;
+        break;
+    case CODE_NOT_EXECUTED:
+        args->not_executed = true;
+        break;
+    case CODE_WHY:
+        args->why = optarg;
         break;
     case CODE_FORMAT:
         args->json = strcmp(optarg, "json") == 0;

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #include "weir/app/app.h"
@@ -15,6 +16,9 @@ struct verb_args {
     const char *socket;  /* --socket; NULL: not given */
     bool json;           /* --json, or --format json */
     bool strict;
+    bool unknown, executed, not_executed; /* of idempotency */
+    const char *request_id;
+    const char *why;
     char **words;        /* what is neither an option nor an option's value */
     int word_count;
     FILE *out, *err;
@@ -27,12 +31,14 @@ int verb_route(const struct verb_args *args);
 int verb_explain(const struct verb_args *args);
 /* verb_secret.c */
 int verb_secret(const struct verb_args *args);
-/* Base64 of RFC 4648 section 4, with padding and a NUL: 4 bytes for each 3 begun, and one. */
-void secret_encode(const unsigned char *data, size_t len, char *text);
 /* verb_admin.c */
 int verb_status(const struct verb_args *args);
 int verb_processors(const struct verb_args *args);
 int verb_reload(const struct verb_args *args);
+/* Asks the running weir that the arguments name for `target`, and prints its answer. Returns the exit status. */
+int verb_ask_and_print(const struct verb_args *args, const char *method, const char *target, uint32_t patience_s);
+/* verb_idempotency.c */
+int verb_idempotency(const struct verb_args *args);
 
 /* suggest.c */
 

@@ -4,6 +4,7 @@
  */
 #include "weir/io/peer.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 
 #include "stream_internal.h"
@@ -22,4 +23,16 @@ bool peer_identify(const struct stream *stream, struct peer_identity *peer)
     peer->uid = credentials.uid;
     peer->pid = credentials.pid;
     return true;
+}
+
+bool peer_is_gone(const struct stream *stream)
+{
+    uv_os_fd_t fd;
+
+    if (uv_fileno((const uv_handle_t *)&stream->tcp, &fd) != 0) {
+        return true;
+    }
+    /* No event is asked for: POLLHUP and POLLERR come unasked, and a half-closed end has neither. */
+    struct pollfd at = {.fd = fd};
+    return poll(&at, 1, 0) > 0 && (at.revents & (POLLHUP | POLLERR)) != 0;
 }

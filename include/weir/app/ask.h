@@ -12,6 +12,7 @@
 #include "weir/base/err.h"
 
 #define ASK_TIMEOUT_S 60
+#define ASK_TARGET_BYTES_MAX 2048
 #define ASK_ANSWER_BYTES_MAX (32u << 20)
 
 struct answer_text {
@@ -20,8 +21,12 @@ struct answer_text {
     size_t body_len; /* in bytes */
 };
 
-/* `method` and `target` on the socket at `path`. On an error `why` (size bytes) says it in words; nothing is to be freed. */
-WEIR_MUSTCHECK enum err ask(const char *path, const char *method, const char *target, struct answer_text *answer,
-                            char *why, size_t size);
+/*
+ * `method` and `target` (at most ASK_TARGET_BYTES_MAX) on the socket at `path`;
+ * silence of `patience_s` seconds is ERR_TIMED_OUT. On an error `why` (size
+ * bytes) says it in words; nothing is to be freed.
+ */
+WEIR_MUSTCHECK enum err ask(const char *path, const char *method, const char *target, uint32_t patience_s,
+                            struct answer_text *answer, char *why, size_t size);
 
 #endif

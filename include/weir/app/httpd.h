@@ -65,6 +65,12 @@ struct buf *httpd_body(struct httpd_request *request);
 void httpd_reply(struct httpd_request *request, uint16_t status, const char *type);
 /* The same with `text` as the body. */
 void httpd_reply_text(struct httpd_request *request, uint16_t status, const char *type, struct bytes text);
+/*
+ * Whether nobody is there any more who would read the answer, as far as it can
+ * be seen (peer_is_gone): a handler that works for long may ask and stop. The
+ * answer is owed all the same.
+ */
+bool httpd_caller_is_gone(const struct httpd_request *request);
 /* 405 that names the allowed methods ("GET, HEAD"). */
 void httpd_refuse_method(struct httpd_request *request, const char *allowed);
 

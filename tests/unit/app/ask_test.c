@@ -72,7 +72,7 @@ static void expect_answer(struct scene *scene, const char *target, uint16_t stat
     if (child == 0) {
         struct answer_text answer;
         char why[256];
-        bool right = ask(scene->path, "POST", target, &answer, why, sizeof(why)) == ERR_OK &&
+        bool right = ask(scene->path, "POST", target, ASK_TIMEOUT_S, &answer, why, sizeof(why)) == ERR_OK &&
                      answer.status == status && answer.body_len == len && strlen(answer.body) == len;
         _exit(right ? 0 : 1);
     }
@@ -113,7 +113,7 @@ static void test_a_socket_that_nobody_serves_is_told_apart(void **state)
     (void)state;
     open_scene(&scene);
     httpd_close(scene.httpd);
-    assert_int_equal(ask(scene.path, "GET", "/ok", &answer, why, sizeof(why)), ERR_REFUSED);
+    assert_int_equal(ask(scene.path, "GET", "/ok", ASK_TIMEOUT_S, &answer, why, sizeof(why)), ERR_REFUSED);
     assert_non_null(strstr(why, "nobody listens here"));
     assert_true(loop_close(scene.loop));
     unlink(scene.path);
@@ -144,7 +144,7 @@ static void test_an_answer_that_is_cut_short_is_no_answer(void **state)
         bool served = read(peer, request, sizeof(request)) > 0 && write(peer, CUT, strlen(CUT)) > 0;
         _exit(served ? 0 : 1);
     }
-    assert_int_equal(ask(scene.path, "GET", "/ok", &answer, why, sizeof(why)), ERR_EOF);
+    assert_int_equal(ask(scene.path, "GET", "/ok", ASK_TIMEOUT_S, &answer, why, sizeof(why)), ERR_EOF);
     assert_int_equal(waitpid(child, NULL, 0), child);
     close(fd);
     unlink(scene.path);

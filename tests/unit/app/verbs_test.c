@@ -13,7 +13,7 @@ struct printed {
 static struct printed run(const char *const *words)
 {
     struct printed printed = {0};
-    char *argv[12] = {NULL};
+    char *argv[16] = {NULL};
     size_t out_len, err_len;
     int argc = 0;
     for (; words[argc] != NULL; argc++) {
@@ -21,7 +21,7 @@ static struct printed run(const char *const *words)
     }
     FILE *out = open_memstream(&printed.out, &out_len);
     FILE *err = open_memstream(&printed.err, &err_len);
-    char *kept[12];
+    char *kept[16];
     memcpy(kept, argv, sizeof(kept));
     printed.status = verbs_run(argc, argv, out, err);
     fclose(out);
@@ -52,7 +52,7 @@ static void test_an_unknown_verb_is_a_usage_error_with_a_suggestion(void **state
 
 static void test_verbs_that_are_not_built_are_unknown(void **state)
 {
-    static const char *const LATER[] = {"breaker", "limits", "idempotency"};
+    static const char *const LATER[] = {"breaker", "limits"};
     (void)state;
     for (size_t i = 0; i < ARRAY_COUNT(LATER); i++) {
         struct printed printed = RUN(LATER[i]);
@@ -117,7 +117,7 @@ static void test_a_format_that_is_not_one_is_refused(void **state)
 static void test_help_lists_every_verb_and_succeeds(void **state)
 {
     static const char *const VERBS[] = {"run", "check", "explain", "route", "secret",
-                                        "status", "reload", "processors", "version"};
+                                        "status", "reload", "processors", "idempotency", "version"};
     (void)state;
     struct printed printed = RUN("--help");
     assert_int_equal(printed.status, APP_EXIT_OK);
@@ -219,6 +219,49 @@ static void test_a_weir_that_does_not_run_is_said_so(void **state)
     done(&printed);
 }
 
+static void test_what_idempotency_lacks_is_said_and_nothing_is_asked(void **state)
+{
+    static const struct {
+        const char *words[6];
+        const char *said;
+    } ROWS[] = {
+        {{"lst"}, "list, show, find, resolve or accept-loss"},
+        {{"show"}, "show: RECORD is missing"},
+        {{"list", "1a3-9f2c44d0e1b7"}, "list: a word too many"},
+        {{"find"}, "--request-id ID is missing"},
+        {{"list", "--why", "x"}, "an option that is not for this"},
+        {{"show", "1a3-9f2c44d0e1b7", "--executed"}, "an option that is not for this"},
+        {{"resolve", "1a3-9f2c44d0e1b7", "--why", "x"}, "--executed or --not-executed is missing"},
+        {{"resolve", "1a3-9f2c44d0e1b7", "--executed"}, "--why TEXT is missing"},
+        {{"resolve", "1a3-9f2c44d0e1b7", "--executed", "--not-executed", "--why", "x"}, "exclude each other"},
+        {{"accept-loss"}, "--why TEXT is missing"},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(ROWS); i++) {
+        const char *words[12] = {"weir", "idempotency", "--socket", "/nonexistent/admin.sock"};
+        memcpy(words + 4, ROWS[i].words, sizeof(ROWS[i].words));
+        struct printed printed = run(words);
+        assert_int_equal(printed.status, APP_EXIT_USAGE);
+        assert_string_equal(printed.out, "");
+        if (strstr(printed.err, ROWS[i].said) == NULL || strstr(printed.err, "usage: weir idempotency") == NULL) {
+            fail_msg("no \"%s\" in: %s", ROWS[i].said, printed.err);
+        }
+        done(&printed);
+    }
+}
+
+static void test_a_reason_that_is_too_long_for_a_call_is_refused(void **state)
+{
+    char why[3000];
+    (void)state;
+    memset(why, ' ', sizeof(why) - 1);
+    why[sizeof(why) - 1] = '\0';
+    struct printed printed = RUN("idempotency", "accept-loss", "--why", why, "--socket", "/nonexistent/admin.sock");
+    assert_int_equal(printed.status, APP_EXIT_USAGE);
+    assert_non_null(strstr(printed.err, "too long"));
+    done(&printed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -236,6 +279,8 @@ int main(void)
         cmocka_unit_test(test_a_reason_is_explained_by_name_and_by_code),
         cmocka_unit_test(test_an_unknown_word_gets_the_nearest_reason_profile_or_key),
         cmocka_unit_test(test_a_weir_that_does_not_run_is_said_so),
+        cmocka_unit_test(test_what_idempotency_lacks_is_said_and_nothing_is_asked),
+        cmocka_unit_test(test_a_reason_that_is_too_long_for_a_call_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
