@@ -1,0 +1,198 @@
+/*
+ * The scripts as the server gets them, and a call as the command that runs one.
+ * A script is its first line (the flags), what it shares with the others, and
+ * its own lines; the order of keys and arguments stands in the .lua files.
+ */
+#include "redis_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "redis_scripts.h"
+
+#include "weir/base/digest.h"
+
+static const struct {
+    const char *own;
+    bool of_record; /* begins with record.lua */
+} sources[SCRIPT_COUNT] = {
+    [IDEM_BEGIN] = {embedded_begin, true},       [IDEM_RENEW] = {embedded_renew, true},
+    [IDEM_COMPLETE] = {embedded_complete, true}, [IDEM_MARK] = {embedded_mark, true},
+    [IDEM_ABANDON] = {embedded_abandon, true},   [IDEM_RESOLVE] = {embedded_resolve, true},
+    [IDEM_LAPSE] = {embedded_lapse, true},       [IDEM_READ] = {embedded_read, true},
+    [SCRIPT_SWEEP] = {embedded_sweep, false},    [SCRIPT_LOOK] = {embedded_look, true},
+};
+
+char *script_text(int script, const char *now)
+{
+    const char *own = sources[script].own;
+    const char *rest = strchr(own, '\n') + 1;
+    const char *shared = sources[script].of_record ? embedded_record : "";
+    size_t first_len = (size_t)(rest - own), now_len, shared_len = strlen(shared), rest_len = strlen(rest);
+    char *text;
+    now = now == NULL ? embedded_now : now;
+    now_len = strlen(now);
+    text = malloc(first_len + now_len + shared_len + rest_len + 1);
+    if (text != NULL) {
+        memcpy(text, own, first_len);
+        memcpy(text + first_len, now, now_len);
+        memcpy(text + first_len + now_len, shared, shared_len);
+        memcpy(text + first_len + now_len + shared_len, rest, rest_len + 1);
+    }
+    return text;
+}
+
+bool scripts_open(struct script scripts[SCRIPT_COUNT])
+{
+    for (int i = 0; i < SCRIPT_COUNT; i++) {
+        scripts[i].text = script_text(i, NULL);
+        if (scripts[i].text == NULL) {
+            scripts_close(scripts);
+            return false;
+        }
+    }
+    return true;
+}
+
+void scripts_close(struct script scripts[SCRIPT_COUNT])
+{
+    for (int i = 0; i < SCRIPT_COUNT; i++) {
+        free(scripts[i].text);
+        scripts[i].text = NULL;
+    }
+}
+
+/* ---- keys ---- */
+
+static struct bytes key_of_hash(const struct idem_name *name, const char *kind, char text[REDIS_KEY_BYTES])
+{
+    char digits[BYTES_U64_DIGITS];
+    char *at = bytes_put(text, BYTES("w:{"));
+    at = bytes_put(at, bytes_of(digits, bytes_from_u64(name->bucket, digits)));
+    at = bytes_put(at, bytes_from_text(kind));
+    digest_hex(name->hash, IDEM_HASH_BYTES, at);
+    return bytes_of(text, (size_t)(at - text) + 2 * IDEM_HASH_BYTES);
+}
+
+struct bytes key_record(const struct idem_name *name, char text[REDIS_KEY_BYTES])
+{
+    return key_of_hash(name, "}:i:", text);
+}
+
+struct bytes key_answer(const struct idem_name *name, char text[REDIS_KEY_BYTES])
+{
+    return key_of_hash(name, "}:a:", text);
+}
+
+struct bytes key_open(uint16_t bucket, char text[REDIS_KEY_BYTES])
+{
+    char digits[BYTES_U64_DIGITS];
+    char *at = bytes_put(text, BYTES("w:{"));
+    at = bytes_put(at, bytes_of(digits, bytes_from_u64(bucket, digits)));
+    at = bytes_put(at, BYTES("}:open"));
+    return bytes_of(text, (size_t)(at - text));
+}
+
+bool hash_parse(struct bytes text, uint8_t hash[IDEM_HASH_BYTES])
+{
+    if (text.len != 2 * IDEM_HASH_BYTES) {
+        return false;
+    }
+    for (int i = 0; i < IDEM_HASH_BYTES; i++) {
+        uint64_t byte;
+        if (!bytes_hex_to_u64(bytes_of(text.at + 2 * i, 2), &byte)) {
+            return false;
+        }
+        hash[i] = (uint8_t)byte;
+    }
+    return true;
+}
+
+/* ---- commands ---- */
+
+void script_command(struct out *out, const struct script *script, bool whole, int key_count, int argument_count)
+{
+    whole = whole || script->sha[0] == '\0';
+    out_command(out, 3 + key_count + argument_count);
+    out_text(out, whole ? "EVAL" : "EVALSHA");
+    out_text(out, whole ? script->text : script->sha);
+    out_u64(out, (uint64_t)key_count);
+}
+
+/* How many arguments stand behind the keys. */
+static int argument_count(const struct idem_op *op)
+{
+    static const int counts[IDEM_OP_COUNT] = {
+        [IDEM_BEGIN] = 10,  [IDEM_RENEW] = 3,   [IDEM_COMPLETE] = 14, [IDEM_MARK] = 10,
+        [IDEM_ABANDON] = 2, [IDEM_RESOLVE] = 4, [IDEM_LAPSE] = 3,     [IDEM_READ] = 0,
+    };
+    return counts[op->kind];
+}
+
+/* Arguments 3 to 9 of what may make a record. */
+static void put_identity(struct out *out, const struct idem_op *op)
+{
+    out_bytes(out, bytes_of(op->print, IDEM_PRINT_BYTES));
+    out_bytes(out, bytes_of(op->bind, IDEM_BIND_BYTES));
+    out_bytes(out, op->processor);
+    out_text(out, op->request_id);
+    out_bytes(out, op->upstream_key);
+    out_u64(out, op->resend_ms);
+    out_u64(out, op->keep_unknown_ms);
+}
+
+static void put_answer(struct out *out, const struct idem_op *op)
+{
+    out_u64(out, op->status);
+    out_bytes(out, op->answer);
+    out_u64(out, op->keep_ms);
+    out_u64(out, op->keep_receipt_ms);
+}
+
+static void put_own(struct out *out, const struct idem_op *op, uint64_t waited_ms)
+{
+    switch (op->kind) {
+    case IDEM_BEGIN:
+        put_identity(out, op);
+        out_u64(out, op->lease_ms);
+        break;
+    case IDEM_RENEW:
+        out_u64(out, op->lease_ms);
+        break;
+    case IDEM_COMPLETE:
+        put_identity(out, op);
+        out_u64(out, op->age_ms + waited_ms);
+        put_answer(out, op);
+        break;
+    case IDEM_MARK:
+        put_identity(out, op);
+        out_u64(out, op->age_ms + waited_ms);
+        break;
+    case IDEM_RESOLVE:
+        out_u64(out, op->executed ? 1 : 0);
+        out_u64(out, op->keep_receipt_ms);
+        break;
+    case IDEM_LAPSE:
+        out_u64(out, op->margin_ms);
+        break;
+    case IDEM_ABANDON:
+    case IDEM_READ:
+    case IDEM_OP_COUNT:
+        break;
+    }
+}
+
+void call_command(struct out *out, const struct script scripts[SCRIPT_COUNT], const struct idem_op *op, bool whole,
+                  const uint8_t asked[ASKED_BYTES], uint64_t waited_ms)
+{
+    char key[REDIS_KEY_BYTES];
+    script_command(out, &scripts[op->kind], whole, 3, argument_count(op));
+    out_bytes(out, key_record(&op->name, key));
+    out_bytes(out, key_answer(&op->name, key));
+    out_bytes(out, key_open(op->name.bucket, key));
+    if (op->kind != IDEM_READ) {
+        out_bytes(out, bytes_of(op->owner, IDEM_OWNER_BYTES));
+        out_bytes(out, bytes_of(asked, ASKED_BYTES));
+        put_own(out, op, waited_ms);
+    }
+}
