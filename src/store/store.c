@@ -191,6 +191,7 @@ static void release(struct store_call *call)
 {
     struct store *store = call->store;
     CHECK(call->aside == NULL);
+    timer_stop(&call->timer);
     list_remove(&call->in_calls);
     list_remove(&call->in_kind);
     store->calls_count--;
@@ -222,6 +223,7 @@ static struct store_call *take_in(struct store *store, const struct idem_op *op)
     }
     list_init(&call->in_calls);
     list_init(&call->in_kind);
+    timer_init(&call->timer, store->options.loop, NULL);
     list_push_back(&store->calls, &call->in_calls);
     store->calls_count++;
     return call;
@@ -310,6 +312,12 @@ void store_call_end(struct store_call *call, enum store_status status, const str
 {
     call->leaving = true;
     store_call_tell(call, status, result);
+    release(call);
+}
+
+void store_call_drop(struct store_call *call)
+{
+    CHECK(call->told && call->done == NULL);
     release(call);
 }
 

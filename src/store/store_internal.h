@@ -40,11 +40,16 @@ struct store_call {
     char *large;            /* malloc'ed; NULL: small was enough */
     size_t large_bytes;     /* counted in store->bytes_held */
 
-    /* The kind's own. */
     uint64_t number;        /* of this call for its store: rises, never 0 */
+
+    /* The kind's own. */
     uint32_t tries;         /* how often it was given to the store's other side */
+    uint32_t rests;         /* how often it was refused and set aside for a while */
     uint8_t stage;
-    void *aside;            /* freed by the kind before store_call_end */
+    bool whole, again;      /* redis: ask by EVAL; this abandon is the second one */
+    struct timer timer;     /* stopped when the call ends */
+    uint64_t sent_on, begun_on; /* redis: connections, of the last try and of a begin that is abandoned */
+    void *aside;            /* NULL again before store_call_end */
 
     char small[STORE_CALL_SMALL_BYTES];
 };
@@ -148,7 +153,9 @@ const char *store_op_name(enum idem_op_kind kind); /* "begin" */
 void store_call_tell(struct store_call *call, enum store_status status, const struct idem_result *result);
 /* Tells and lets go of the call. From an event of the loop only: `done` is called inside, and may ask and forget. */
 void store_call_end(struct store_call *call, enum store_status status, const struct idem_result *result);
-/* The same at the end of this turn, for what cannot be done (never STORE_OK). The call is no longer the kind's. */
+/* Lets go of a call that nobody waits for, of which nothing became known. */
+void store_call_drop(struct store_call *call);
+/* The same as store_call_end at the end of this turn, for what cannot be done (never STORE_OK). The call is no longer the kind's. */
 void store_call_end_later(struct store_call *call, enum store_status status);
 /* The op of a call becomes the abandon of its begin, which nobody waits for: in place, so that it cannot fail. */
 void store_call_abandon(struct store_call *call);

@@ -189,6 +189,8 @@ struct connection {
     char why[256];               /* why it is not READY */
 };
 
+void connection_init(struct redis_store *redis);
+/* False: no memory. */
 WEIR_MUSTCHECK bool connection_open(struct redis_store *redis);
 void connection_start(struct redis_store *redis);
 /* For the last time; connection_is_gone tells when nothing of it is left. */
@@ -209,6 +211,8 @@ void connection_on_greeted(struct redis_store *redis);
 void connection_flush_soon(struct redis_store *redis);
 /* A command was put into connection->out: its reply goes to cb. False: too many; the connection was lost. */
 bool connection_ask(struct redis_store *redis, ask_cb cb, struct store_call *call, uint64_t number);
+/* The reply to this call, if one is owed, is nobody's. */
+void connection_forget(struct redis_store *redis, struct store_call *call);
 /* Whether so many more replies may be waited for by the store's own work. */
 bool connection_has_room(const struct redis_store *redis, int asks);
 

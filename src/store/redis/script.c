@@ -64,11 +64,16 @@ void scripts_close(struct script scripts[SCRIPT_COUNT])
 
 /* ---- keys ---- */
 
+/* "w:{5"; the digits go where they stand: REDIS_KEY_BYTES has room for any number. */
+static char *put_bucket(char text[REDIS_KEY_BYTES], uint16_t bucket)
+{
+    char *at = bytes_put(text, BYTES("w:{"));
+    return at + bytes_from_u64(bucket, at);
+}
+
 static struct bytes key_of_hash(const struct idem_name *name, const char *kind, char text[REDIS_KEY_BYTES])
 {
-    char digits[BYTES_U64_DIGITS];
-    char *at = bytes_put(text, BYTES("w:{"));
-    at = bytes_put(at, bytes_of(digits, bytes_from_u64(name->bucket, digits)));
+    char *at = put_bucket(text, name->bucket);
     at = bytes_put(at, bytes_from_text(kind));
     digest_hex(name->hash, IDEM_HASH_BYTES, at);
     return bytes_of(text, (size_t)(at - text) + 2 * IDEM_HASH_BYTES);
@@ -86,9 +91,7 @@ struct bytes key_answer(const struct idem_name *name, char text[REDIS_KEY_BYTES]
 
 struct bytes key_open(uint16_t bucket, char text[REDIS_KEY_BYTES])
 {
-    char digits[BYTES_U64_DIGITS];
-    char *at = bytes_put(text, BYTES("w:{"));
-    at = bytes_put(at, bytes_of(digits, bytes_from_u64(bucket, digits)));
+    char *at = put_bucket(text, bucket);
     at = bytes_put(at, BYTES("}:open"));
     return bytes_of(text, (size_t)(at - text));
 }
