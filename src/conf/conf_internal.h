@@ -228,7 +228,8 @@ struct conf_url {
     struct bytes host; /* without brackets */
     bool bracketed;
     uint16_t port;
-    bool port_is_default;
+    bool port_is_default; /* the scheme's, written or not */
+    bool port_is_written;
 };
 bool conf_url_split(struct bytes text, struct conf_url *url, struct conf_fault *fault);
 /* The next entry of a list's default, "[a, b]"; *rest begins as all of it. False: there is none. */

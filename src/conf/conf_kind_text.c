@@ -189,6 +189,7 @@ static bool split_port(struct bytes *authority, struct conf_url *url)
 
     url->port = url->tls ? 443 : 80;
     url->port_is_default = true;
+    url->port_is_written = false;
     if (colon == SIZE_MAX || colon == authority->len) {
         return true;
     }
@@ -197,6 +198,7 @@ static bool split_port(struct bytes *authority, struct conf_url *url)
         return false;
     }
     url->port_is_default = port == url->port;
+    url->port_is_written = true;
     url->port = (uint16_t)port;
     *authority = bytes_take(*authority, colon);
     return true;
@@ -286,7 +288,7 @@ CONF_KIND_PARSER(conf_kind_parse_server)
     *server = (struct conf_server){.text = conf_memory_text(memory, text),
                                    .tls = url.tls,
                                    .host = conf_memory_lower(memory, url.host),
-                                   .port = url.port_is_default ? REDIS_PORT : url.port};
+                                   .port = url.port_is_written ? url.port : REDIS_PORT};
     return true;
 }
 

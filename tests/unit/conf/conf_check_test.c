@@ -274,6 +274,9 @@ static void test_drain_is_at_least_the_longest_total(void **state)
                 "      |                   ^~~ a stop would cut requests that are on their way\n");
     assert_does_not_say("version: 1\n" PROCESSOR "shutdown: {drain: 35s}\n", "drain");
     assert_does_not_say("version: 1\nshutdown: {drain: 0s}\n", "drain");
+    /* Nobody waits for an answer that comes late. */
+    assert_does_not_say("version: 1\nprocessors: {acme: {url: https://a.example, timeouts: {late: 1h}}}\n"
+                        "shutdown: {drain: 35s}\n", "drain");
     assert_says(WITH_PROCESSOR("    timeouts: {total: 1m}\n"),
                 "weir.yaml:7:23: error: shutdown.drain (45s, the default) is shorter than processors.acme.timeouts.total (1m)\n");
     assert_says("version: 1\n" PROCESSOR "routes: [{name: r, to: acme, timeouts: {total: 50s}}]\nshutdown: {drain: 40s}\n",

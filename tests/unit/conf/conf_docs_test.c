@@ -98,6 +98,20 @@ static void test_a_section_is_explained_with_its_keys(void **state)
     assert_explains("shutdown", "\n  drain ");
 }
 
+static void test_what_may_stand_for_a_section_is_told(void **state)
+{
+    (void)state;
+    assert_explains("routes.pay.idempotency", "value    off | section\n");
+    assert_explains("routes.NAME.idempotency.mode", "value    sticky | single_shot\ndefault  none\n");
+    assert_explains("profiles.mine.retention", "value    duration, 1s to 365d | list of sections, at most 16\n");
+    assert_explains("profiles.NAME.key_chars", "value    visible | characters and ranges of them\n");
+    assert_explains("profiles.NAME.methods", "value    POST | PATCH | PUT | DELETE, a list of them\n"
+                                             "default  [POST, PATCH]\n");
+    assert_explains("profiles.NAME.key_length", "value    range, 1 to 255\n");
+    assert_explains("store.tls.ca", "reload   no: a change waits for the next start\n");
+    assert_explains("store.begin_timeout", "reload   yes\n");
+}
+
 static void test_the_end_of_several_keys_lists_them(void **state)
 {
     char *text = conf_explain("timeouts.total");
@@ -197,6 +211,7 @@ int main(void)
         cmocka_unit_test(test_one_key_is_explained_whole),
         cmocka_unit_test(test_a_key_is_found_with_without_and_with_real_names),
         cmocka_unit_test(test_a_section_is_explained_with_its_keys),
+        cmocka_unit_test(test_what_may_stand_for_a_section_is_told),
         cmocka_unit_test(test_the_end_of_several_keys_lists_them),
         cmocka_unit_test(test_a_key_that_is_none_is_not_explained),
         cmocka_unit_test(test_every_key_explains_itself),

@@ -67,6 +67,7 @@ static void test_a_processor_has_the_defaults(void **state)
     assert_string_equal(processor->name, "acme");
     assert_string_equal(conf->profiles[processor->profile].name, "generic");
     assert_string_equal(processor->host_header, "api.acme.example");
+    assert_int_equal(processor->late_ms, 60000);
     assert_null(processor->endpoints);
     assert_int_equal(processor->endpoint_count, 0);
     assert_true(processor->tls_verify);
@@ -434,6 +435,7 @@ static void test_the_numbers_of_the_example_are_the_defaults(void **state)
     struct conf_findings *findings = conf_findings_open();
     struct conf *example = conf_load("deploy/weir.yaml", findings);
     struct conf *plain = load("version: 1\n" LISTENER PROCESSOR);
+    const struct conf_idempotency *written, *silent;
 
     (void)state;
     assert_non_null(example);
@@ -448,12 +450,31 @@ static void test_the_numbers_of_the_example_are_the_defaults(void **state)
     assert_int_equal(example->processors[0].connect_ms, plain->processors[0].connect_ms);
     assert_int_equal(example->processors[0].response_ms, plain->processors[0].response_ms);
     assert_int_equal(example->processors[0].total_ms, plain->processors[0].total_ms);
+    assert_int_equal(example->processors[0].late_ms, plain->processors[0].late_ms);
     assert_int_equal(example->processors[0].connections, plain->processors[0].connections);
     assert_int_equal(example->processors[0].link_idle_ms, plain->processors[0].link_idle_ms);
     assert_int_equal(example->processors[0].link_age_ms, plain->processors[0].link_age_ms);
     assert_int_equal(example->processors[0].queue, plain->processors[0].queue);
     assert_int_equal(example->processors[0].concurrency, plain->processors[0].concurrency);
     assert_true(example->buffers_bytes == plain->buffers_bytes);
+    assert_int_equal(example->tenants.by, plain->tenants.by);
+    assert_string_equal(example->tenants.header, plain->tenants.header);
+    assert_true(example->tenants.refuse_unknown == plain->tenants.refuse_unknown);
+    assert_int_equal(example->store.type, plain->store.type);
+    assert_string_equal(example->store.path, plain->store.path);
+    assert_true(example->store.size_bytes == plain->store.size_bytes);
+    assert_true(example->store.single_machine == plain->store.single_machine);
+    assert_string_equal(example->store.secret_file, plain->store.secret_file);
+    assert_int_equal(example->store.begin_timeout_ms, plain->store.begin_timeout_ms);
+    /* The route that writes idempotency out has it as the one that says nothing. */
+    written = &example->routes[0].idempotency;
+    silent = &example->routes[3].idempotency;
+    assert_int_equal(written->mode, silent->mode);
+    assert_int_equal(written->upstream_key, silent->upstream_key);
+    assert_string_equal(written->key.at, silent->key.at);
+    assert_true(written->keep_ms == silent->keep_ms && written->keep_receipt_ms == silent->keep_receipt_ms);
+    assert_true(written->keep_unknown_ms == silent->keep_unknown_ms && written->wait_ms == silent->wait_ms);
+    assert_true(written->pass_when_down == silent->pass_when_down);
     assert_int_equal(example->announce_ms, plain->announce_ms);
     assert_int_equal(example->drain_ms, plain->drain_ms);
     conf_free(example);

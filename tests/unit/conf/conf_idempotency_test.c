@@ -1,0 +1,386 @@
+/* What a route does that says nothing, and what could make a payment twice by configuration. */
+#include "conf/conf_support.h"
+
+#define STRIPE "processors: {acme: {profile: stripe, url: https://a.example}}\n"
+#define GENERIC "processors: {acme: {url: https://a.example}}\n"
+#define SQUARE "processors: {acme: {profile: square, url: https://a.example}}\n"
+#define ONE_MACHINE "store: {single_machine: true}\n"
+/* The route is at line 5. */
+#define WITH(processor, route) "version: 1\n" LISTENER processor "routes:\n  - {name: pay, to: acme" route "}\n"
+
+static struct conf_idempotency idempotency_of(const char *text)
+{
+    struct conf *conf = load(text);
+    struct conf_idempotency idempotency = conf->routes[0].idempotency;
+
+    assert_true(conf->store_needed == idempotency.on);
+    idempotency.key.at = NULL; /* goes with the conf */
+    conf_free(conf);
+    return idempotency;
+}
+
+static void assert_key(const char *text, enum conf_key_place place, const char *at)
+{
+    struct conf *conf = load(text);
+
+    assert_int_equal(conf->routes[0].idempotency.key.place, place);
+    assert_string_equal(conf->routes[0].idempotency.key.at, at);
+    conf_free(conf);
+}
+
+/* ---- what is not written ---- */
+
+static void test_it_is_on_where_the_processor_deduplicates(void **state)
+{
+    struct conf_idempotency idempotency = idempotency_of(WITH(STRIPE, ""));
+
+    (void)state;
+    assert_true(idempotency.on);
+    assert_false(idempotency.required);
+    assert_int_equal(idempotency.mode, CONF_MODE_STICKY);
+    assert_int_equal(idempotency.upstream_key, CONF_UPSTREAM_KEY_PASSTHROUGH);
+    assert_int_equal(idempotency.keep_ms, 24ull * 3600 * 1000);
+    assert_int_equal(idempotency.keep_receipt_ms, 72ull * 3600 * 1000);
+    assert_int_equal(idempotency.keep_unknown_ms, 30ull * 24 * 3600 * 1000);
+    assert_int_equal(idempotency.wait_ms, 2000);
+    assert_false(idempotency.pass_when_down);
+    assert_shown(WITH(STRIPE, ""), "weir.yaml: ok\n");
+    assert_key(WITH(STRIPE, ""), CONF_KEY_HEADER, "Idempotency-Key");
+}
+
+static void test_elsewhere_it_is_on_where_the_section_is_written(void **state)
+{
+    struct conf_idempotency idempotency = idempotency_of(WITH(GENERIC, ", idempotency: {}") ONE_MACHINE);
+
+    (void)state;
+    assert_true(idempotency.on);
+    assert_int_equal(idempotency.mode, CONF_MODE_SINGLE_SHOT);
+    assert_int_equal(idempotency.upstream_key, CONF_UPSTREAM_KEY_PASSTHROUGH);
+    assert_true(idempotency_of("version: 1\n" GENERIC ONE_MACHINE "routes:\n  - name: pay\n    to: acme\n    idempotency:\n").on);
+    assert_false(idempotency_of(WITH(GENERIC, "")).on);
+    assert_false(idempotency_of(WITH(GENERIC, ", idempotency: off")).on);
+    assert_false(idempotency_of(WITH(STRIPE, ", idempotency: off")).on);
+}
+
+static void test_a_route_that_sees_no_key_needs_no_store(void **state)
+{
+    static const struct {
+        const char *method;
+        bool on;
+    } rows[] = {{"POST", true}, {"PATCH", true}, {"PUT", false}, {"DELETE", false}, {"GET", false}, {"HEAD", false}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char text[512];
+
+        (void)snprintf(text, sizeof(text), WITH(STRIPE, ", match: {method: %s}"), rows[i].method);
+        assert_true(idempotency_of(text).on == rows[i].on);
+        assert_shown(text, "weir.yaml: ok\n");
+        (void)snprintf(text, sizeof(text), WITH("processors: {acme: {profile: mine, url: https://a.example}}\n",
+                                                ", match: {method: %s}") "profiles: {mine: {like: stripe, "
+                                                "methods: [POST, PATCH, PUT, DELETE]}}\n",
+                       rows[i].method);
+        assert_true(idempotency_of(text).on == (i < 4));
+    }
+    assert_shown(WITH(STRIPE, ", match: {method: GET}, idempotency: {required: true}"),
+                 "weir.yaml:5:49: warning: routes.pay.idempotency has no effect: GET carries no key\n"
+                 "    5 |   - {name: pay, to: acme, match: {method: GET}, idempotency: {required: true}}\n"
+                 "      |                                                 ^~~~~~~~~~~\n"
+                 "weir.yaml: ok, 1 warning\n");
+}
+
+static void test_the_upstream_key_follows_from_the_tenants(void **state)
+{
+    static const struct {
+        const char *tenants;
+        enum conf_upstream_key expected;
+    } rows[] = {
+        {"", CONF_UPSTREAM_KEY_PASSTHROUGH},
+        {"tenants: {}\n", CONF_UPSTREAM_KEY_PASSTHROUGH},
+        {"tenants: {by: 'header:authorization'}\n", CONF_UPSTREAM_KEY_PASSTHROUGH},
+        {"tenants: {by: header:X-API-Key}\n", CONF_UPSTREAM_KEY_PASSTHROUGH},
+        {"tenants: {by: header:X-Merchant}\n", CONF_UPSTREAM_KEY_DERIVED},
+        {"tenants: {by: client_ip}\n", CONF_UPSTREAM_KEY_DERIVED},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char text[512];
+
+        (void)snprintf(text, sizeof(text), "%s%s", WITH(STRIPE, ""), rows[i].tenants);
+        assert_int_equal(idempotency_of(text).upstream_key, rows[i].expected);
+    }
+    assert_key(WITH(SQUARE, ""), CONF_KEY_JSON, "/idempotency_key");
+    assert_int_equal(idempotency_of(WITH(SQUARE, "")).upstream_key, CONF_UPSTREAM_KEY_PASSTHROUGH);
+}
+
+static void test_what_is_written_stands(void **state)
+{
+    struct conf_idempotency idempotency = idempotency_of(
+        WITH(STRIPE, ", idempotency: {key: header:X-Key, required: true, mode: sticky, upstream_key: derived, keep: 1h, "
+                     "keep_receipt: 2h, keep_unknown: 3h, wait: 0s, store_down: pass}"));
+
+    (void)state;
+    assert_true(idempotency.required);
+    assert_int_equal(idempotency.mode, CONF_MODE_STICKY);
+    assert_int_equal(idempotency.upstream_key, CONF_UPSTREAM_KEY_DERIVED);
+    assert_int_equal(idempotency.keep_ms, 3600 * 1000);
+    assert_int_equal(idempotency.keep_receipt_ms, 2 * 3600 * 1000);
+    assert_int_equal(idempotency.keep_unknown_ms, 3 * 3600 * 1000);
+    assert_int_equal(idempotency.wait_ms, 0);
+    assert_true(idempotency.pass_when_down);
+    assert_key(WITH(STRIPE, ", idempotency: {key: header:X-Key}"), CONF_KEY_HEADER, "X-Key");
+    assert_key(WITH(STRIPE, ", idempotency: {key: json:/a/~0b}"), CONF_KEY_JSON, "/a/~0b");
+    /* A de-duplicating processor may be used as if it did not. */
+    assert_int_equal(idempotency_of(WITH(STRIPE, ", idempotency: {mode: single_shot}") ONE_MACHINE).mode,
+                     CONF_MODE_SINGLE_SHOT);
+}
+
+/* ---- the words ---- */
+
+static void test_what_is_not_built_is_no_word(void **state)
+{
+    (void)state;
+    assert_shown(WITH(STRIPE, ", idempotency: {mode: failover}"),
+                 "weir.yaml:5:47: error: 'failover' for routes.pay.idempotency.mode is not one of its values\n"
+                 "    5 |   - {name: pay, to: acme, idempotency: {mode: failover}}\n"
+                 "      |                                               ^~~~~~~~\n"
+                 "      = allowed here: sticky, single_shot\n"
+                 "weir.yaml: 1 error: not loaded\n");
+    assert_shown(WITH(STRIPE, ", idempotency: of"),
+                 "weir.yaml:5:40: error: 'of' for routes.pay.idempotency is neither a section of keys nor one of its words\n"
+                 "    5 |   - {name: pay, to: acme, idempotency: of}\n"
+                 "      |                                        ^~ did you mean 'off'?\n"
+                 "      = allowed here: off\n"
+                 "weir.yaml: 1 error: not loaded\n");
+    assert_says(WITH(STRIPE, ", idempotency: [off]"), "routes.pay.idempotency must be a section of keys");
+    assert_says(WITH(STRIPE, ", idempotency: {required: yes}"),
+                "'yes' for routes.pay.idempotency.required is not one of its values\n"
+                "    5 |   - {name: pay, to: acme, idempotency: {required: yes}}\n"
+                "      |                                                   ^~~ expected true or false\n");
+    assert_says(WITH(STRIPE, ", idempotency: {keep: 24}"), "'24' for routes.pay.idempotency.keep has no unit");
+    assert_says(WITH(STRIPE, ", idempotency: {keep: 366d}"), "is out of range");
+    assert_says(WITH(STRIPE, ", idempotency: {scope: route}"),
+                "= allowed here: key, required, mode, upstream_key, keep, keep_receipt, keep_unknown, wait, store_down\n");
+}
+
+static void test_where_a_key_stands_has_one_reading(void **state)
+{
+    static const struct {
+        const char *key, *what;
+    } rows[] = {
+        {"Idempotency-Key", "says neither header: nor json:"},
+        {"'header:'", "has no valid field name"},
+        {"'header: Idempotency-Key'", "has no valid field name"},
+        {"header:Idempotency(Key", "has no valid field name"},
+        {"header:Idempotency-*", "has no valid field name"},
+        {"'json:'", "has no valid JSON pointer"},
+        {"json:/", "has no valid JSON pointer"},
+        {"json:idempotency_key", "has no valid JSON pointer"},
+        {"json:/a~2b", "has no valid JSON pointer"},
+        {"json:/a~", "has no valid JSON pointer"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char text[512];
+
+        (void)snprintf(text, sizeof(text), WITH(STRIPE, ", idempotency: {key: %s}"), rows[i].key);
+        assert_says(text, rows[i].what);
+    }
+    assert_shown(WITH(STRIPE, ", idempotency: {key: json:/a~2b}"),
+                 "weir.yaml:5:46: error: 'json:/a~2b' for routes.pay.idempotency.key has no valid JSON pointer\n"
+                 "    5 |   - {name: pay, to: acme, idempotency: {key: json:/a~2b}}\n"
+                 "      |                                              ^~~~~~~~~~ expected one such as "
+                 "json:/idempotency_key (RFC 6901)\n"
+                 "weir.yaml: 1 error: not loaded\n");
+}
+
+/* ---- what could make a payment twice ---- */
+
+static void test_sticky_needs_a_processor_that_deduplicates(void **state)
+{
+    (void)state;
+    assert_shown(WITH(GENERIC, ", idempotency: {mode: sticky}"),
+                 "weir.yaml:5:47: error: route 'pay' is sticky, and profile 'generic' of processor 'acme' does not "
+                 "de-duplicate\n"
+                 "    5 |   - {name: pay, to: acme, idempotency: {mode: sticky}}\n"
+                 "      |                                               ^~~~~~ a payment could be made twice: write "
+                 "single_shot\n"
+                 "weir.yaml: 1 error: not loaded\n");
+}
+
+static void test_single_shot_needs_a_store_that_all_weirs_share(void **state)
+{
+    (void)state;
+    assert_shown(WITH(GENERIC, ", idempotency: {}"),
+                 "weir.yaml:5:27: error: route 'pay' is single_shot on an embedded store that may not be the only one\n"
+                 "    5 |   - {name: pay, to: acme, idempotency: {}}\n"
+                 "      |                           ^~~~~~~~~~~ write 'single_machine: true' in store if no second weir "
+                 "serves these tenants, or 'type: redis'\n"
+                 "weir.yaml: 1 error: not loaded\n");
+    assert_says(WITH(STRIPE, ", idempotency: {mode: single_shot}"),
+                "weir.yaml:5:47: error: route 'pay' is single_shot on an embedded store");
+    assert_shown(WITH(GENERIC, ", idempotency: {}") ONE_MACHINE, "weir.yaml: ok\n");
+    assert_shown(WITH(GENERIC, ", idempotency: {}") "store: {type: redis, servers: [rediss://r.example]}\n",
+                 "weir.yaml: ok\n");
+    /* What was refused already is not concluded from. */
+    assert_does_not_say(WITH(GENERIC, ", idempotency: {}") "store: {type: radis}\n", "single_shot");
+    assert_does_not_say(WITH(GENERIC, ", idempotency: {}") "store: {single_machine: yes}\n", "single_shot");
+}
+
+static void test_what_is_streamed_has_no_record(void **state)
+{
+    (void)state;
+    assert_shown(WITH(STRIPE, ", stream: request, idempotency: {}"),
+                 "weir.yaml:5:35: error: route 'pay' streams requests and has idempotency\n"
+                 "    5 |   - {name: pay, to: acme, stream: request, idempotency: {}}\n"
+                 "      |                                   ^~~~~~~ a record needs the whole request: leave one of them "
+                 "out\n"
+                 "weir.yaml: 1 error: not loaded\n");
+    assert_false(idempotency_of(WITH(STRIPE, ", stream: request")).on);
+    assert_shown(WITH(STRIPE, ", stream: request"),
+                 "weir.yaml:5:35: warning: route 'pay' takes POST without idempotency\n"
+                 "    5 |   - {name: pay, to: acme, stream: request}\n"
+                 "      |                                   ^~~~~~~ what is streamed has no record\n"
+                 "weir.yaml: ok, 1 warning\n");
+    assert_shown(WITH(STRIPE, ", stream: request, match: {method: PUT}"), "weir.yaml: ok\n");
+}
+
+static void test_keys_of_tenants_with_one_account_are_not_passed_through(void **state)
+{
+    (void)state;
+    assert_shown(WITH(STRIPE, ", idempotency: {upstream_key: passthrough}") "tenants: {by: client_ip}\n",
+                 "weir.yaml:5:55: error: route 'pay' passes keys through, and its tenants are not the credential that the "
+                 "processor sees\n"
+                 "    5 |   - {name: pay, to: acme, idempotency: {upstream_key: passthrough}}\n"
+                 "      |                                                       ^~~~~~~~~~~ two of them may choose the "
+                 "same key: write derived\n"
+                 "weir.yaml: 1 error: not loaded\n");
+    assert_shown(WITH(SQUARE, "") "tenants: {by: client_ip}\n",
+                 "weir.yaml:5:12: error: route 'pay' has its key in the body, and its tenants are not the credential that "
+                 "the processor sees\n"
+                 "    5 |   - {name: pay, to: acme}\n"
+                 "      |            ^~~ two of them may choose the same key: let tenants.by be header:Authorization\n"
+                 "weir.yaml: 1 error: not loaded\n");
+    assert_does_not_say(WITH(STRIPE, ", idempotency: {upstream_key: passthrough}") "tenants: {by: nobody}\n",
+                        "passes keys through");
+}
+
+static void test_a_key_in_the_body_is_not_derived(void **state)
+{
+    (void)state;
+    assert_shown(WITH(STRIPE, ", idempotency: {key: json:/k, upstream_key: derived}"),
+                 "weir.yaml:5:69: error: route 'pay' derives a key that stands in the body\n"
+                 "    5 |   - {name: pay, to: acme, idempotency: {key: json:/k, upstream_key: derived}}\n"
+                 "      |                                                                     ^~~~~~~ a body goes as it "
+                 "came: leave upstream_key out\n"
+                 "weir.yaml: 1 error: not loaded\n");
+    assert_says(WITH(SQUARE, ", idempotency: {upstream_key: derived}"), "derives a key that stands in the body");
+}
+
+static void test_a_record_outlives_what_it_holds(void **state)
+{
+    (void)state;
+    assert_shown(WITH(STRIPE, ", idempotency: {keep: 24h, keep_receipt: 1h}"),
+                 "weir.yaml:5:66: error: keep_receipt (1h) is shorter than keep (1d) in routes.pay.idempotency\n"
+                 "    5 |   - {name: pay, to: acme, idempotency: {keep: 24h, keep_receipt: 1h}}\n"
+                 "      |                                                                  ^~\n"
+                 "weir.yaml: 1 error: not loaded\n");
+    assert_shown(WITH(STRIPE, ", idempotency: {keep: 73h}"),
+                 "weir.yaml:5:47: error: keep_receipt (3d, the default) is shorter than keep (73h) in "
+                 "routes.pay.idempotency\n"
+                 "    5 |   - {name: pay, to: acme, idempotency: {keep: 73h}}\n"
+                 "      |                                               ^~~\n"
+                 "weir.yaml: 1 error: not loaded\n");
+    assert_shown(WITH(STRIPE, ", idempotency: {keep_unknown: 71h}"),
+                 "weir.yaml:5:55: error: keep_unknown (71h) is shorter than keep_receipt (3d, the default) in "
+                 "routes.pay.idempotency\n"
+                 "    5 |   - {name: pay, to: acme, idempotency: {keep_unknown: 71h}}\n"
+                 "      |                                                       ^~~\n"
+                 "weir.yaml: 1 error: not loaded\n");
+    assert_says(WITH(STRIPE, ", idempotency: {keep_receipt: 31d}"),
+                "weir.yaml:5:55: error: keep_unknown (30d, the default) is shorter than keep_receipt (31d) in ");
+    assert_shown(WITH(STRIPE, ", idempotency: {keep: 72h, keep_unknown: 72h}"), "weir.yaml: ok\n");
+    assert_does_not_say(WITH(STRIPE, ", idempotency: {keep: 73}"), "is shorter than");
+}
+
+static void test_only_a_processor_that_deduplicates_is_passed_to_without_the_store(void **state)
+{
+    (void)state;
+    assert_shown(WITH(GENERIC, ", idempotency: {store_down: pass}") ONE_MACHINE,
+                 "weir.yaml:5:53: error: route 'pay' is single_shot and passes requests while the store is down\n"
+                 "    5 |   - {name: pay, to: acme, idempotency: {store_down: pass}}\n"
+                 "      |                                                     ^~~~ nothing would keep a payment from being "
+                 "made twice: write refuse\n"
+                 "weir.yaml: 1 error: not loaded\n");
+    assert_shown(WITH(STRIPE, ", idempotency: {store_down: pass}"), "weir.yaml: ok\n");
+}
+
+/* ---- what a payment engineer would ask about ---- */
+
+static void test_payments_without_idempotency_are_warned_of(void **state)
+{
+    (void)state;
+    assert_shown(WITH(GENERIC, ""),
+                 "weir.yaml:5:12: warning: route 'pay' takes POST without idempotency\n"
+                 "    5 |   - {name: pay, to: acme}\n"
+                 "      |            ^~~ a payment that is sent twice may be made twice: add 'idempotency', or write it "
+                 "off\n"
+                 "weir.yaml: ok, 1 warning\n");
+    assert_says(WITH(GENERIC, ", match: {method: PATCH}"), "route 'pay' takes PATCH without idempotency\n");
+    assert_shown(WITH(GENERIC, ", match: {method: GET}"), "weir.yaml: ok\n");
+    assert_shown(WITH(GENERIC, ", idempotency: off"), "weir.yaml: ok\n");
+}
+
+static void test_off_where_the_profile_would_give_it_is_warned_of(void **state)
+{
+    (void)state;
+    assert_shown(WITH(STRIPE, ", idempotency: off"),
+                 "weir.yaml:5:40: warning: route 'pay' has no idempotency, which profile 'stripe' would give it\n"
+                 "    5 |   - {name: pay, to: acme, idempotency: off}\n"
+                 "      |                                        ^~~ weir then knows nothing of a payment that is sent "
+                 "twice\n"
+                 "weir.yaml: ok, 1 warning\n");
+    assert_shown(WITH(STRIPE, ", match: {method: GET}, idempotency: off"), "weir.yaml: ok\n");
+}
+
+/* Longer than the processor remembers is fine: the record then says what was. */
+static void test_an_answer_may_be_kept_for_longer_than_the_processor_does(void **state)
+{
+    (void)state;
+    assert_shown(WITH(STRIPE, ", idempotency: {keep: 60d, keep_receipt: 90d, keep_unknown: 365d}"), "weir.yaml: ok\n");
+}
+
+static void test_nothing_is_concluded_about_a_processor_that_is_none(void **state)
+{
+    (void)state;
+    assert_does_not_say(WITH("processors: {acme: {profile: nonsense, url: https://a.example}}\n", ""), "idempotency");
+    assert_does_not_say(WITH("processors: {other: {url: https://a.example}}\n", ""), "idempotency");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_it_is_on_where_the_processor_deduplicates),
+        cmocka_unit_test(test_elsewhere_it_is_on_where_the_section_is_written),
+        cmocka_unit_test(test_a_route_that_sees_no_key_needs_no_store),
+        cmocka_unit_test(test_the_upstream_key_follows_from_the_tenants),
+        cmocka_unit_test(test_what_is_written_stands),
+        cmocka_unit_test(test_what_is_not_built_is_no_word),
+        cmocka_unit_test(test_where_a_key_stands_has_one_reading),
+        cmocka_unit_test(test_sticky_needs_a_processor_that_deduplicates),
+        cmocka_unit_test(test_single_shot_needs_a_store_that_all_weirs_share),
+        cmocka_unit_test(test_what_is_streamed_has_no_record),
+        cmocka_unit_test(test_keys_of_tenants_with_one_account_are_not_passed_through),
+        cmocka_unit_test(test_a_key_in_the_body_is_not_derived),
+        cmocka_unit_test(test_a_record_outlives_what_it_holds),
+        cmocka_unit_test(test_only_a_processor_that_deduplicates_is_passed_to_without_the_store),
+        cmocka_unit_test(test_payments_without_idempotency_are_warned_of),
+        cmocka_unit_test(test_off_where_the_profile_would_give_it_is_warned_of),
+        cmocka_unit_test(test_an_answer_may_be_kept_for_longer_than_the_processor_does),
+        cmocka_unit_test(test_nothing_is_concluded_about_a_processor_that_is_none),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
