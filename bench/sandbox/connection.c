@@ -169,7 +169,11 @@ static void decide(struct connection *connection, struct bytes body)
 {
     static const uint32_t before = 1u << FAULT_RESET_BEFORE | 1u << FAULT_CLOSE_BEFORE | 1u << FAULT_STATUS_BEFORE;
     const struct faults *faults = &connection->faults;
-    struct request request = {.head = http_message_head(connection->message), .body = body};
+    struct request request = {
+        .head = http_message_head(connection->message),
+        .body = body,
+        .busy_ms = faults_has(faults, FAULT_DELAY) ? faults->value[FAULT_DELAY] : 0,
+    };
 
     if ((faults->set & before) == 0) {
         routes_answer(connection->server->sandbox, &request, &connection->arena, &connection->answer);
@@ -177,8 +181,8 @@ static void decide(struct connection *connection, struct bytes body)
     if (faults_has(faults, FAULT_STATUS_BEFORE) || faults_has(faults, FAULT_STATUS_AFTER)) {
         enum fault_id id = faults_has(faults, FAULT_STATUS_BEFORE) ? FAULT_STATUS_BEFORE : FAULT_STATUS_AFTER;
         answer_release(&connection->answer);
-        routes_answer_error(&connection->arena, (uint16_t)faults->value[id], BYTES("as the fault asked"),
-                            &connection->answer);
+        routes_answer_fault(connection->server->sandbox, &connection->arena, (uint16_t)faults->value[id],
+                            id == FAULT_STATUS_AFTER, &connection->answer);
     }
     if (faults_has(faults, FAULT_BIG)) {
         routes_answer_grow(&connection->answer, faults->value[FAULT_BIG]);
@@ -227,7 +231,7 @@ static void on_request(struct connection *connection)
 
 static void answer_bad_request(struct connection *connection, struct bytes message)
 {
-    routes_answer_error(&connection->arena, 400, message, &connection->answer);
+    routes_answer_error(connection->server->sandbox, &connection->arena, 400, message, &connection->answer);
     on_delivered(connection, delivery_start(&connection->delivery, connection->stream, &connection->answer,
                                             &(struct faults){0}, true, false));
 }
@@ -239,7 +243,7 @@ static bool read_faults(struct connection *connection, const struct http_head *h
     struct bytes bad;
 
     if (field == NULL) {
-        if (routes_request_pays(head)) {
+        if (routes_request_pays(connection->server->sandbox, head)) {
             connection->faults = faults_take(&connection->server->sandbox->armed);
         }
         return true;
@@ -260,7 +264,7 @@ static void answer_early(struct connection *connection)
     struct delivery delivery = {0};
 
     connection->answered_early = true;
-    routes_answer_error(&connection->arena, status, message, &connection->answer);
+    routes_answer_error(connection->server->sandbox, &connection->arena, status, message, &connection->answer);
     if (delivery_start(&delivery, connection->stream, &connection->answer, &(struct faults){0}, false, false) !=
         DELIVERY_DONE) {
         connection_close(connection);

@@ -10,7 +10,7 @@
 #include "weir/base/clock.h"
 #include "weir/http/write.h"
 
-#define HEAD_BYTES 512
+#define HEAD_BYTES 1024
 /* A bent answer is assembled in memory. */
 #define BENT_FILLER_BYTES_MAX (UINT64_C(16) << 20)
 
@@ -64,6 +64,7 @@ static struct bytes write_head(char text[HEAD_BYTES], const struct answer *answe
     if (answer->replayed) {
         http_write_lines(&writer, BYTES("Idempotent-Replayed: true\r\n"));
     }
+    http_write_lines(&writer, answer->lines);
     if (close) {
         http_write_lines(&writer, BYTES("Connection: close\r\n"));
     }

@@ -17,13 +17,43 @@ static bool copy_text(const json_t *value, char *text, size_t size)
     return bytes_to_text(bytes, text, size) == bytes.len;
 }
 
+/* "42.00" are 4200 of the smallest unit: two digits or none, as PayPal writes most currencies. */
+static bool decimal_read(struct bytes text, uint64_t *amount)
+{
+    size_t point = bytes_find(text, '.');
+    struct bytes cents = point == SIZE_MAX ? BYTES("00") : bytes_skip(text, point + 1);
+    uint64_t whole;
+    uint64_t rest;
+
+    if (cents.len != 2 || !bytes_to_u64(bytes_take(text, point), &whole) || !bytes_to_u64(cents, &rest) ||
+        whole > UINT64_MAX / 1000) {
+        return false;
+    }
+    *amount = whole * 100 + rest;
+    return true;
+}
+
+static bool payment_in_units(const json_t *unit, struct input_payment *payment)
+{
+    const json_t *amount = json_object_get(unit, "amount");
+    const json_t *value = json_object_get(amount, "value");
+
+    return json_is_string(value) &&
+           decimal_read(bytes_of(json_string_value(value), json_string_length(value)), &payment->amount) &&
+           copy_text(json_object_get(amount, "currency_code"), payment->currency, sizeof(payment->currency));
+}
+
 /* The processors of this world disagree on where an amount stands. */
 static bool payment_from_json(const json_t *root, struct input_payment *payment)
 {
     const json_t *amount = json_object_get(root, "amount");
     const json_t *currency = json_object_get(root, "currency");
     const json_t *money = json_object_get(root, "amount_money");
+    const json_t *units = json_object_get(root, "purchase_units");
 
+    if (json_is_array(units)) {
+        return payment_in_units(json_array_get(units, 0), payment);
+    }
     if (json_is_object(amount)) {
         currency = json_object_get(amount, "currency");
         amount = json_object_get(amount, "value");
@@ -69,6 +99,15 @@ bool input_payment_read(struct bytes body, struct input_payment *payment)
     }
     root = json_loadb(body.at, body.len, JSON_REJECT_DUPLICATES, NULL);
     found = root != NULL && payment_from_json(root, payment);
+    json_decref(root);
+    return found;
+}
+
+bool input_member_read(struct bytes body, const char *name, char *text, size_t size)
+{
+    json_t *root = json_loadb(body.at, body.len, JSON_REJECT_DUPLICATES, NULL);
+    bool found = root != NULL && copy_text(json_object_get(root, name), text, size);
+
     json_decref(root);
     return found;
 }

@@ -20,10 +20,14 @@ struct input_payment {
 
 /*
  * {"amount": 4200, "currency": "eur"}, {"amount": {"value": .., "currency": ..}},
- * {"amount_money": {"amount": .., "currency": ..}} or amount=4200&currency=eur.
+ * {"amount_money": {"amount": .., "currency": ..}}, {"purchase_units": [{"amount":
+ * {"value": "42.00", "currency_code": ..}}]} or amount=4200&currency=eur.
  * False: it is none of these, or names no amount.
  */
 WEIR_MUSTCHECK bool input_payment_read(struct bytes body, struct input_payment *payment);
+
+/* A text among the members of a JSON object, such as Square's idempotency_key. False: there is none, or it does not fit. */
+WEIR_MUSTCHECK bool input_member_read(struct bytes body, const char *name, char *text, size_t size);
 
 struct input_fault {
     char list[INPUT_FAULT_BYTES]; /* for faults_parse; "" clears */

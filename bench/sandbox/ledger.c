@@ -177,6 +177,8 @@ static struct execution *execution_new(struct ledger *ledger, const struct execu
     execution->amount = order->amount;
     execution->at_wall_us = clock_wall_us();
     execution->intent = order->intent;
+    execution->print = order->print;
+    execution->busy_until_us = order->busy_ms == 0 ? 0 : clock_now_us() + order->busy_ms * CLOCK_US_PER_MS;
     execution->key_len = key.len;
     if (key.len > 0) {
         memcpy(execution->key, key.at, key.len);

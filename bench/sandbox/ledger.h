@@ -31,6 +31,8 @@ struct execution {
     uint64_t amount;
     uint64_t at_wall_us;
     bool intent;                                   /* came in the Stripe dialect */
+    uint64_t print;                                /* hash of the request that it was made for; 0: not asked for */
+    uint64_t busy_until_us;                        /* monotonic; 0: its answer left at once */
     size_t key_len;                                /* 0: the request had no key */
     char key[];
 };
@@ -42,6 +44,8 @@ struct execution_order {
     struct bytes currency;
     uint64_t amount;
     bool intent;
+    uint64_t print;   /* told back by whoever finds the execution */
+    uint64_t busy_ms; /* for how long its answer will not have left */
 };
 
 /* `dedup`: a tenant's key executes once. NULL on no memory. */

@@ -17,12 +17,14 @@ struct options {
     const char *listen;
     const char *name;
     const char *dedup; /* the header's name; NULL: every request executes */
+    const struct dialect *dialect; /* NULL: none */
     const char *cert;
     const char *key;
 };
 
 static const char usage[] =
-    "usage: weir-sandbox --listen ADDR [--name NAME] [--dedup header:NAME] [--cert FILE --key FILE]\n"
+    "usage: weir-sandbox --listen ADDR [--name NAME] [--dedup header:NAME | --dialect PROCESSOR]\n"
+    "                    [--cert FILE --key FILE]\n"
     "\n"
     "A stand-in payment processor. ADDR is 127.0.0.1:9001, [::1]:9001, unix:/path or fd:N.\n"
     "  POST /v1/payments       executes {\"amount\": 4200, \"currency\": \"eur\"}; with --dedup once per key\n"
@@ -31,6 +33,8 @@ static const char usage[] =
     "  GET  /_ledger           what was executed      GET /_requests  what was received\n"
     "  POST /_fault            {\"fault\": \"delay=200, reset-after\", \"count\": 1}, or {} to disarm\n"
     "  POST /_reset            forgets everything\n"
+    "With --dialect stripe, adyen, checkout, paypal or square it plays that processor: its paths, its answers and its\n"
+    "errors, and what it does with a key that it knows, or is at work on (delay=MS), or had for another request.\n"
     "Faults are also taken from a request's Sandbox-Fault header.\n";
 
 static int fail_usage(const char *message)
@@ -46,6 +50,7 @@ static int options_read(int argc, char **argv, struct options *options)
         {"listen", required_argument, NULL, 'l'},
         {"name", required_argument, NULL, 'n'},
         {"dedup", required_argument, NULL, 'd'},
+        {"dialect", required_argument, NULL, 'D'},
         {"cert", required_argument, NULL, 'c'},
         {"key", required_argument, NULL, 'k'},
         {"help", no_argument, NULL, 'h'},
@@ -67,6 +72,12 @@ static int options_read(int argc, char **argv, struct options *options)
             }
             options->dedup = optarg + 7;
             break;
+        case 'D':
+            options->dialect = dialect_find(optarg);
+            if (options->dialect == NULL) {
+                return 1 + fail_usage("--dialect wants stripe, adyen, checkout, paypal or square");
+            }
+            break;
         case 'c':
             options->cert = optarg;
             break;
@@ -82,6 +93,9 @@ static int options_read(int argc, char **argv, struct options *options)
     }
     if (options->listen == NULL || optind != argc) {
         return 1 + fail_usage("--listen ADDR is needed, and nothing but options");
+    }
+    if (options->dedup != NULL && options->dialect != NULL) {
+        return 1 + fail_usage("a dialect has its own place for the key: no --dedup");
     }
     if ((options->cert == NULL) != (options->key == NULL)) {
         return 1 + fail_usage("--cert and --key go together");
@@ -152,7 +166,8 @@ static int run(const struct options *options, const struct addr_listen *at)
     struct sandbox sandbox = {
         .name = options->name,
         .key_field = bytes_from_text(options->dedup != NULL ? options->dedup : "Idempotency-Key"),
-        .ledger = ledger_open(options->dedup != NULL),
+        .dialect = options->dialect,
+        .ledger = ledger_open(options->dedup != NULL || options->dialect != NULL),
     };
     struct server server = {.sandbox = &sandbox, .loop = loop_open(0)};
     int code = EXIT_FAILURE;

@@ -42,11 +42,16 @@ static const char *error_type(uint16_t status)
     return status >= 500 ? "api_error" : "invalid_request_error";
 }
 
-void routes_answer_error(struct arena *arena, uint16_t status, struct bytes message, struct answer *answer)
+void routes_answer_error(const struct sandbox *sandbox, struct arena *arena, uint16_t status, struct bytes message,
+                         struct answer *answer)
 {
     char *text = arena_take(arena, ERROR_TEXT_BYTES);
     struct json json;
 
+    if (sandbox->dialect != NULL) {
+        dialect_answer_error(sandbox->dialect, arena, status, message, answer);
+        return;
+    }
     if (text == NULL) {
         answer_json(answer, status, BYTES("{\"error\":{\"type\":\"api_error\",\"message\":\"out of memory\"}}"));
         return;
@@ -60,6 +65,15 @@ void routes_answer_error(struct arena *arena, uint16_t status, struct bytes mess
     json_object_close(&json);
     json_object_close(&json);
     answer_json(answer, status, json_bytes(&json));
+}
+
+void routes_answer_fault(const struct sandbox *sandbox, struct arena *arena, uint16_t status, bool executed,
+                         struct answer *answer)
+{
+    routes_answer_error(sandbox, arena, status, BYTES("as the fault asked"), answer);
+    if (sandbox->dialect != NULL && !executed) {
+        dialect_mark_not_executed(sandbox->dialect, status, answer);
+    }
 }
 
 void routes_answer_grow(struct answer *answer, uint64_t bytes)
@@ -96,7 +110,7 @@ static void answer_payment(const struct sandbox *sandbox, const struct execution
     struct json json;
 
     if (text == NULL) {
-        routes_answer_error(arena, 500, BYTES("out of memory"), answer);
+        routes_answer_error(sandbox, arena, 500, BYTES("out of memory"), answer);
         return;
     }
     snprintf(id, sizeof(id), "%s%s", execution->intent ? "pi_" : "pay_", execution->id);
@@ -116,7 +130,7 @@ static void answer_payment(const struct sandbox *sandbox, const struct execution
     json_put_text(&json, "tenant", execution->tenant);
     json_object_close(&json);
     if (json.overflow) {
-        routes_answer_error(arena, 500, BYTES("the payment does not fit its answer"), answer);
+        routes_answer_error(sandbox, arena, 500, BYTES("the payment does not fit its answer"), answer);
         return;
     }
     answer_json(answer, 200, json_bytes(&json));
@@ -135,18 +149,18 @@ static void pay(struct sandbox *sandbox, const struct request *request, bool int
     bool replayed;
 
     if (!input_payment_read(request->body, &payment)) {
-        routes_answer_error(arena, 400, BYTES("the body names no amount"), answer);
+        routes_answer_error(sandbox, arena, 400, BYTES("the body names no amount"), answer);
         return;
     }
     if (order.key.len > LEDGER_KEY_BYTES_MAX) {
-        routes_answer_error(arena, 400, BYTES("the key is longer than 255 bytes"), answer);
+        routes_answer_error(sandbox, arena, 400, BYTES("the key is longer than 255 bytes"), answer);
         return;
     }
     order.amount = payment.amount;
     order.currency = bytes_from_text(payment.currency);
     execution = ledger_execute(sandbox->ledger, &order, &replayed);
     if (execution == NULL) {
-        routes_answer_error(arena, 500, BYTES("out of memory"), answer);
+        routes_answer_error(sandbox, arena, 500, BYTES("out of memory"), answer);
         return;
     }
     answer_payment(sandbox, execution, arena, answer);
@@ -173,7 +187,7 @@ static void on_read_payment(struct sandbox *sandbox, const struct request *reque
     const struct execution *execution = ledger_find(sandbox->ledger, bytes_skip(path, path.len - len));
 
     if (execution == NULL) {
-        routes_answer_error(arena, 404, BYTES("no such payment"), answer);
+        routes_answer_error(sandbox, arena, 404, BYTES("no such payment"), answer);
         return;
     }
     answer_payment(sandbox, execution, arena, answer);
@@ -195,16 +209,16 @@ static void on_bytes(struct sandbox *sandbox, const struct request *request, str
 
     (void)sandbox;
     if (!bytes_to_u64(bytes_skip(request->head->path, strlen("/bytes/")), &count) || count > BYTES_ANSWER_MAX) {
-        routes_answer_error(arena, 400, BYTES("/bytes/N wants a number of at most 1073741824"), answer);
+        routes_answer_error(sandbox, arena, 400, BYTES("/bytes/N wants a number of at most 1073741824"), answer);
         return;
     }
     *answer = (struct answer){.status = 200, .filler_bytes = count, .type = "text/plain"};
 }
 
-static void answer_owned(struct arena *arena, struct bytes text, struct answer *answer)
+static void answer_owned(const struct sandbox *sandbox, struct arena *arena, struct bytes text, struct answer *answer)
 {
     if (text.at == NULL) {
-        routes_answer_error(arena, 500, BYTES("out of memory"), answer);
+        routes_answer_error(sandbox, arena, 500, BYTES("out of memory"), answer);
         return;
     }
     answer_json(answer, 200, text);
@@ -215,14 +229,14 @@ static void on_ledger(struct sandbox *sandbox, const struct request *request, st
                       struct answer *answer)
 {
     (void)request;
-    answer_owned(arena, ledger_print_executions(sandbox->ledger, sandbox->name), answer);
+    answer_owned(sandbox, arena, ledger_print_executions(sandbox->ledger, sandbox->name), answer);
 }
 
 static void on_requests(struct sandbox *sandbox, const struct request *request, struct arena *arena,
                         struct answer *answer)
 {
     (void)request;
-    answer_owned(arena, ledger_print_requests(sandbox->ledger), answer);
+    answer_owned(sandbox, arena, ledger_print_requests(sandbox->ledger), answer);
 }
 
 static void on_fault(struct sandbox *sandbox, const struct request *request, struct arena *arena, struct answer *answer)
@@ -232,11 +246,11 @@ static void on_fault(struct sandbox *sandbox, const struct request *request, str
     struct bytes bad;
 
     if (!input_fault_read(request->body, &fault)) {
-        routes_answer_error(arena, 400, BYTES("expected {\"fault\": \"...\", \"count\": N} or {}"), answer);
+        routes_answer_error(sandbox, arena, 400, BYTES("expected {\"fault\": \"...\", \"count\": N} or {}"), answer);
         return;
     }
     if (!faults_parse(bytes_from_text(fault.list), &faults, &bad)) {
-        routes_answer_error(arena, 400, bad, answer);
+        routes_answer_error(sandbox, arena, 400, bad, answer);
         return;
     }
     faults_arm(&sandbox->armed, &faults, fault.count);
@@ -286,14 +300,20 @@ bool routes_target_is_control(struct bytes target)
     return bytes_starts_with(target, BYTES("/_"));
 }
 
-bool routes_request_pays(const struct http_head *head)
+bool routes_request_pays(const struct sandbox *sandbox, const struct http_head *head)
 {
+    if (sandbox->dialect != NULL && dialect_pays(sandbox->dialect, head)) {
+        return true;
+    }
     return bytes_equal(head->method, BYTES("POST")) &&
            (path_matches("/v1/payments", head->path) || path_matches("/v1/payment_intents", head->path));
 }
 
 void routes_answer(struct sandbox *sandbox, const struct request *request, struct arena *arena, struct answer *answer)
 {
+    if (sandbox->dialect != NULL && dialect_answer(sandbox, request, arena, answer)) {
+        return;
+    }
     for (size_t i = 0; i < ARRAY_COUNT(routes); i++) {
         if (path_matches(routes[i].path, request->head->path) &&
             method_matches(routes[i].method, request->head->method)) {
@@ -301,5 +321,5 @@ void routes_answer(struct sandbox *sandbox, const struct request *request, struc
             return;
         }
     }
-    routes_answer_error(arena, 404, BYTES("no such resource"), answer);
+    routes_answer_error(sandbox, arena, 404, BYTES("no such resource"), answer);
 }

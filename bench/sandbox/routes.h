@@ -7,6 +7,7 @@
 #ifndef SANDBOX_ROUTES_H
 #define SANDBOX_ROUTES_H
 
+#include "dialect.h"
 #include "faults.h"
 #include "ledger.h"
 #include "weir/base/arena.h"
@@ -16,6 +17,7 @@
 struct sandbox {
     const char *name;          /* borrowed from the command line */
     struct bytes key_field;    /* the header that carries the key, ditto */
+    const struct dialect *dialect; /* the processor that it plays; NULL: one of its own kind */
     struct ledger *ledger;     /* owned by main */
     struct faults_armed armed;
 };
@@ -24,6 +26,7 @@ struct sandbox {
 struct request {
     const struct http_head *head;
     struct bytes body;   /* its first REQUEST_BODY_BYTES_KEPT bytes, or all of it */
+    uint64_t busy_ms;    /* a fault will hold its answer back for so long */
 };
 
 #define REQUEST_BODY_BYTES_KEPT (64 * 1024)
@@ -36,16 +39,21 @@ struct answer {
     char *owned;          /* malloc'ed; answer_release frees it; NULL: none */
     const char *type;     /* Content-Type; static */
     bool replayed;        /* Idempotent-Replayed: true */
+    struct bytes lines;   /* more of the head, whole lines in the arena */
 };
 
 /* Whether faults of headers and armed ones apply; the test's own resources are spared. */
 bool routes_target_is_control(struct bytes target);
-bool routes_request_pays(const struct http_head *head);
+bool routes_request_pays(const struct sandbox *sandbox, const struct http_head *head);
 
 /* Fills in the answer; executes what the request asks for. Memory comes from the arena. */
 void routes_answer(struct sandbox *sandbox, const struct request *request, struct arena *arena, struct answer *answer);
-/* An error in the manner of Stripe: {"error":{"type":..,"message":..}}. `message` is copied. */
-void routes_answer_error(struct arena *arena, uint16_t status, struct bytes message, struct answer *answer);
+/* An error in the manner of Stripe: {"error":{"type":..,"message":..}}, or of its dialect. `message` is copied. */
+void routes_answer_error(const struct sandbox *sandbox, struct arena *arena, uint16_t status, struct bytes message,
+                         struct answer *answer);
+/* The same, as a fault has it: `executed` tells whether the payment was made all the same. */
+void routes_answer_fault(const struct sandbox *sandbox, struct arena *arena, uint16_t status, bool executed,
+                         struct answer *answer);
 /* Makes the body `bytes` long at least, and still JSON: what `big` asks for. */
 void routes_answer_grow(struct answer *answer, uint64_t bytes);
 void answer_release(struct answer *answer);

@@ -427,10 +427,12 @@ class Blackhole:
 class Sandbox(Child):
     """The real weir-sandbox."""
 
-    def __init__(self, name="sandbox", dedup=None, cert=None, key=None, listen="127.0.0.1:0"):
+    def __init__(self, name="sandbox", dedup=None, cert=None, key=None, listen="127.0.0.1:0", dialect=None):
         argv = [binary("weir-sandbox"), "--listen", listen, "--name", name]
         if dedup:
             argv += ["--dedup", dedup]
+        if dialect:
+            argv += ["--dialect", dialect]
         if cert:
             argv += ["--cert", str(cert), "--key", str(key)]
         super().__init__(argv)

@@ -321,6 +321,8 @@ static void test_checkout(void **state)
     assert_keeps("Cko-Version", true);
     assert_error_holds(REASON_RESPONSE_TIMEOUT, "\"request_id\":\"0123\",\"error_type\":\"processing_error\"");
     assert_error_holds(REASON_KEY_REUSED, "\"error_codes\":[\"weir_key_reused\"]");
+    assert_int_equal(profile_status(&profile, REASON_KEY_IN_PROGRESS), 429); /* what Checkout itself answers */
+    assert_error_holds(REASON_KEY_IN_PROGRESS, "\"error_type\":\"too_many_requests\",\"error_codes\":[\"weir_key_in_progress\"]");
 }
 
 static void test_paypal(void **state)
