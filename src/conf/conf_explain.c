@@ -119,12 +119,26 @@ static const struct conf_row *find_first(const struct parts *question, enum stri
 
 /* ---- printing ---- */
 
+static int longest_name(const struct conf_row *section)
+{
+    size_t longest = 15;
+
+    for (int i = 0; i < conf_key_count; i++) {
+        size_t len = conf_key_is_in(&conf_keys[i], section) ? strlen(conf_key_name(&conf_keys[i])) : 0;
+
+        longest = len > longest ? len : longest;
+    }
+    return (int)longest;
+}
+
 static void print_keys(FILE *out, const struct conf_row *section)
 {
+    int width = longest_name(section);
+
     (void)fputs("\nkeys\n", out);
     for (int i = 0; i < conf_key_count; i++) {
         if (conf_key_is_in(&conf_keys[i], section)) {
-            (void)fprintf(out, "  %-15s %s\n", conf_key_name(&conf_keys[i]), conf_keys[i].help);
+            (void)fprintf(out, "  %-*s %s\n", width, conf_key_name(&conf_keys[i]), conf_keys[i].help);
         }
     }
 }

@@ -96,6 +96,7 @@ static void test_a_section_is_explained_with_its_keys(void **state)
     assert_explains("routes[3]", "routes\n");
     assert_explains("processors", "\n  url             Scheme, host and port of its API.\n");
     assert_explains("shutdown", "\n  drain ");
+    assert_explains("profiles", "\n  like                A built-in profile that this one begins as.\n");
 }
 
 static void test_what_may_stand_for_a_section_is_told(void **state)
