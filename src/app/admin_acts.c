@@ -254,8 +254,8 @@ static void accept_loss(struct inquiry *inquiry)
     store_state(app->records.store, &after);
     const struct log_field fields[] = {LOG_T("actor", actor), LOG_T("why", inquiry->why), LOG_T("accepted", what),
                                        LOG_T("not_durable", after.not_durable)};
-    log_audit_fields(app->log, "store_loss_accepted", "an operator accepted that the store lost acknowledged writes",
-                     fields, ARRAY_COUNT(fields));
+    log_audit_fields(app->log, "store_loss_accepted_by_operator",
+                     "an operator accepted that the store lost acknowledged writes", fields, ARRAY_COUNT(fields));
     struct httpd_request *request = inquiry_take_request(inquiry);
     if (admin_wants_text(request)) {
         bool fits = show_row(httpd_body(request), "accepted", "%s%s",

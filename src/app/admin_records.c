@@ -307,8 +307,9 @@ static void on_found(struct inquiry *inquiry)
         return;
     }
     snprintf(sentence, sizeof(sentence),
-             "none of %" PRIu64 " records was made by request %s; a record knows the request that "
-             "made it, not the retries after it",
+             "none of %" PRIu64
+             " records was made by request %s; a record knows the request that made it, the access line "
+             "of a retry names the record (weir.record)",
              inquiry->lookup.seen_count, inquiry->request_id);
     inquiry_refuse(inquiry, 404, sentence);
 }

@@ -86,6 +86,23 @@ class Checks(unittest.TestCase):
         files = {"deploy/weir.service": "[Service]\nExecStart=/usr/sbin/weir\nTimeoutStopSec=90s\n", "deploy/weir.yaml": ""}
         self.refuses("systemd.py", files, "exposure")
 
+    def test_an_alert_without_a_runbook_a_test_or_a_metric_is_found(self):
+        alert = ("groups:\n  - name: g\n    rules:\n      - alert: A\n        expr: weir_x > 0\n        annotations:\n"
+                 "          runbook: docs/operations.md#what-to-do\n")
+        world = ("rule_files: [../../deploy/prometheus/rules.yml]\ntests:\n  - interval: 1m\n    input_series:\n"
+                 "      - {series: weir_x, values: '0 1'}\n    alert_rule_test:\n"
+                 "      - {eval_time: 0m, alertname: A, exp_alerts: []}\n      - eval_time: 1m\n        alertname: A\n"
+                 "        exp_alerts:\n          - exp_annotations: {runbook: 'docs/operations.md#what-to-do'}\n")
+        files = {"deploy/prometheus/rules.yml": alert, "tests/lint/rules_test.yml": world,
+                 "docs/operations.md": "# Operations\n\n## What to do\n", "src/a.c": 'x = "weir_x";\n'}
+        self.passes("rules.py", files)
+        self.refuses("rules.py", {**files, "docs/operations.md": "# Operations\n"}, "the runbook is no section")
+        self.refuses("rules.py", {**files, "src/a.c": "\n"}, "weir_x: weir prints no such metric")
+        self.refuses("rules.py", {**files, "tests/lint/rules_test.yml": world.replace("0 1", "0 0")}, "promtool test")
+        self.refuses("rules.py", {**files, "tests/lint/rules_test.yml": world.split("      - eval_time: 1m")[0]},
+                     "does not show A fire")
+        self.refuses("rules.py", {**files, "deploy/prometheus/rules.yml": alert.replace("> 0", "> > 0")}, "promtool check")
+
 
 if __name__ == "__main__":
     result = unittest.main(exit=False, verbosity=0).result

@@ -441,7 +441,7 @@ static void test_a_loss_is_accepted_with_a_reason(void **state)
     expect_call(&scene, "POST", "/api/v1/idempotency/accept-loss?why=restored&as=text", 200,
                 "single_shot routes may use the store");
     assert_int_equal(fake.losses_accepted, 1);
-    UNTIL(scene.app.loop, logged(&scene, "\"event\":\"store_loss_accepted\""));
+    UNTIL(scene.app.loop, logged(&scene, "\"event\":\"store_loss_accepted_by_operator\""));
     assert_true(logged(
         &scene, "\"why\":\"restored\",\"accepted\":\"an acknowledged write is gone\",\"not_durable\":null"));
     close_scene(&scene);
