@@ -95,7 +95,8 @@ static void take_route(struct exchange *x, struct route_ready *route)
 {
     const struct http_head *head = x->head;
     x->route = route;
-    x->safe_method = http_method_is_safe(head->method);
+    x->processor = route->processor;
+    x->processor_conf = route->processor_conf;
     x->keyed = route->profile->key_place == KEY_IN_HEADER &&
                http_head_find_name(head, route->profile->key) != NULL;
     x->streams_request = route->conf->stream_request;

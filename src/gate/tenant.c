@@ -98,7 +98,8 @@ static bool read_lines(struct tenants *tenants, struct bytes text, const char *p
 {
     for (unsigned number = 1; text.len > 0; number++) {
         size_t end = bytes_find(text, '\n');
-        struct bytes line = bytes_trim(bytes_take(text, end));
+        struct bytes line = bytes_take(text, end);
+        line = bytes_trim(bytes_ends_with(line, BYTES("\r")) ? bytes_take(line, line.len - 1) : line);
         text = bytes_skip(text, end == SIZE_MAX ? text.len : end + 1);
         const char *wrong = line.len > 0 && line.at[0] != '#' ? add_line(tenants, line) : NULL;
         if (wrong != NULL) {

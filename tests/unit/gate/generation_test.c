@@ -14,8 +14,8 @@
     "  other: {url: 'http://127.0.0.1:2'}\n"                                                                           \
     "routes:\n"                                                                                                        \
     "  - {name: pay, match: {host: Pay.Example, method: POST, path: /v1/payments}, to: acme,\n"                        \
-    "     body: 1KiB, timeouts: {response: 3s, total: 5s}}\n"                                                          \
-    "  - {name: \"rest\", match: {path: /v1/*}, to: acme}\n"                                                           \
+    "     body: 1KiB, timeouts: {response: 3s, total: 5s}, idempotency: off}\n"                                        \
+    "  - {name: \"rest\", match: {path: /v1/*}, to: acme, idempotency: off}\n"                                         \
     "  - {name: elsewhere, match: {host: other.example}, to: other}\n"
 
 static struct loop *loop;
