@@ -46,7 +46,8 @@ struct store_call {
     uint32_t tries;         /* how often it was given to the store's other side */
     uint32_t rests;         /* how often it was refused and set aside for a while */
     uint8_t stage;
-    bool whole, again;      /* redis: ask by EVAL; this abandon is the second one */
+    bool whole;             /* redis: ask by EVAL */
+    bool again, last;       /* redis: one more abandon is due; this is it */
     struct timer timer;     /* stopped when the call ends */
     uint64_t sent_on, begun_on; /* redis: connections, of the last try and of a begin that is abandoned */
     void *aside;            /* NULL again before store_call_end */

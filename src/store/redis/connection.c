@@ -91,6 +91,7 @@ bool connection_open(struct redis_store *redis)
 void connection_init(struct redis_store *redis)
 {
     struct connection *connection = &redis->connection;
+    connection->number = 1;
     list_init(&connection->asks);
     pool_init(&connection->asks_pool, "redis_asks", sizeof(struct ask), REDIS_ASKS_MAX);
     deferred_init(&connection->flush, on_flush);
@@ -407,6 +408,7 @@ static void on_flush(struct deferred *deferred)
     if (connection->stream != NULL) {
         write_out(redis);
     }
+    loop_undefer(&connection->flush); /* it was asked for by what has left just now */
     if (may_fill(redis)) {
         connection_flush_soon(redis);
     }

@@ -123,6 +123,8 @@ WEIR_MUSTCHECK bool hash_parse(struct bytes text, uint8_t hash[IDEM_HASH_BYTES])
 void call_command(struct out *out, const struct script scripts[SCRIPT_COUNT], const struct idem_op *op, bool whole,
                   const uint8_t asked[ASKED_BYTES], uint64_t waited_ms);
 
+/* The letter of a record's state, "" for none. */
+WEIR_MUSTCHECK bool state_read(struct bytes text, enum idem_state *state);
 /* False: this is not how a script answers. */
 WEIR_MUSTCHECK bool result_read(const struct reply *reply, struct idem_result *result);
 
@@ -291,12 +293,12 @@ const char *watch_trouble(const struct redis_store *redis, bool durable);
 
 /* ---- sweep, walk ---- */
 
-#define SWEEP_SLICE_BUCKETS 64
+#define SWEEP_SLICE_BUCKETS 64u
 #define SWEEP_SLICES (IDEM_BUCKETS / SWEEP_SLICE_BUCKETS)
 
 struct sweep {
     struct timer timer;
-    int slice;                       /* the next */
+    uint32_t slice;                  /* the next */
     uint32_t spin;                   /* which bucket of a slice comes first */
     int lapses;                      /* asked for in this slice */
     uint32_t offsets[IDEM_BUCKETS];  /* where the page begins */
@@ -306,17 +308,24 @@ void sweep_open(struct redis_store *redis);
 void sweep_start(struct redis_store *redis);
 void sweep_close(struct redis_store *redis);
 
+#define WALK_SLICE_BUCKETS 64u
+
 struct redis_walk {
-    uint64_t number;       /* replies of earlier walks are not ours */
-    int bucket;            /* OPEN: the next */
-    char cursor[24];       /* ALL */
-    bool cursor_over;
-    int outstanding;
+    uint64_t number;     /* of this walk: replies to earlier ones are not ours */
+    bool broken;         /* it cannot be whole any more */
+    bool listed;         /* every name was found */
+    uint32_t bucket;     /* OPEN: the first of the slice */
+    uint32_t offsets[WALK_SLICE_BUCKETS]; /* OPEN: where the next page of each begins */
+    char cursor[24];     /* ALL */
+    struct list found;   /* names to look at */
+    struct list looked;  /* names whose replies are on their way */
+    int outstanding;     /* replies */
     struct deferred step;
 };
 
 void walk_open(struct redis_store *redis);
 void walk_close(struct redis_store *redis);
+void walk_on_lost(struct redis_store *redis);
 bool redis_walk(struct store *store);
 void redis_walk_stop(struct store *store);
 
@@ -340,13 +349,16 @@ struct redis_store {
     struct watch watch;
     struct sweep sweep;
     struct redis_walk walk;
-    bool closing;
-    struct deferred leaving;
+    bool closing, gone;
 };
 
 static inline struct redis_store *redis_of(struct store *store)
 {
     return container_of(store, struct redis_store, store);
+}
+static inline const struct redis_store *redis_of_const(const struct store *store)
+{
+    return (const struct redis_store *)(const void *)store;
 }
 static inline struct loop *loop_of(const struct redis_store *redis)
 {

@@ -48,7 +48,7 @@ static bool read_verdict(struct bytes text, enum idem_verdict *verdict)
     return false;
 }
 
-static bool read_state(struct bytes text, enum idem_state *state)
+bool state_read(struct bytes text, enum idem_state *state)
 {
     if (text.len > 1) {
         return false;
@@ -91,7 +91,7 @@ bool result_read(const struct reply *reply, struct idem_result *result)
     result->takeovers = (uint32_t)e[AT_TAKEOVERS].integer;
     (void)bytes_to_text(e[AT_PROCESSOR].text, result->processor, sizeof result->processor);
     (void)bytes_to_text(e[AT_REQUEST_ID].text, result->request_id, sizeof result->request_id);
-    return read_verdict(e[AT_VERDICT].text, &result->verdict) && read_state(e[AT_STATE].text, &result->state) &&
+    return read_verdict(e[AT_VERDICT].text, &result->verdict) && state_read(e[AT_STATE].text, &result->state) &&
            e[AT_PROCESSOR].text.len <= IDEM_PROCESSOR_BYTES_MAX && e[AT_REQUEST_ID].text.len <= IDEM_REQUEST_ID_BYTES &&
            e[AT_STATUS].integer <= UINT16_MAX && e[AT_TAKEOVERS].integer <= UINT32_MAX;
 }
