@@ -196,6 +196,16 @@ void generation_use(struct generation *generation)
     }
 }
 
+static const struct profile *profile_named(const struct generation *generation, const char *name)
+{
+    for (int i = 0; i < generation->conf->profile_count; i++) {
+        if (strcmp(generation->conf->profiles[i].name, name) == 0) {
+            return &generation->profiles[i];
+        }
+    }
+    return NULL;
+}
+
 /* Before a route is known any SDK may be asking: Stripe's takes a body without `error` for success. */
 static const struct profile *fallback_of(const struct generation *generation)
 {
@@ -206,7 +216,8 @@ static const struct profile *fallback_of(const struct generation *generation)
             return profile;
         }
     }
-    return conf->processor_count > 0 ? profile_of(generation, &conf->processors[0]) : &generation->profiles[0];
+    return conf->processor_count > 0 ? profile_of(generation, &conf->processors[0])
+                                     : profile_named(generation, "generic"); /* it is built in */
 }
 
 static bool ready_profiles(struct generation *generation)
