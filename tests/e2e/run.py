@@ -42,7 +42,10 @@ QUICK = ("test_wire_requests.test_framing", "test_wire_requests.test_chunks", "t
          "test_tls.test_client_certificates", "test_forwarded.test_what_nobody", "test_pool.test_links",
          "test_reload.test_a_request_ends", "test_reload.test_a_bad_file", "test_shutdown.test_what_runs",
          "test_shutdown.test_drain_under", "test_logs_metrics.test_every", "test_logs_metrics.test_card",
-         "test_cli.test_five", "test_admin.test_status")
+         "test_cli.test_five", "test_admin.test_status", "test_idempotency.test_the_first", "test_idempotency.test_another_request",
+         "test_idempotency.test_duplicates", "test_idempotency.test_a_key_in_json",
+         "test_idempotency_unknown.test_a_retry_of", "test_idempotency_unknown.test_single_shot",
+         "test_idempotency_unknown.test_two_weirs")
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 
