@@ -106,6 +106,9 @@ class Weir(Child):
             "admin": {"socket": self.admin_path},
             "shutdown": {"announce": "0s", "drain": "60s"},
         }
+        if "store" not in sections:
+            self.base["store"] = {"path": os.path.join(self.folder, "store"), "size": "64MiB",
+                                  "secret_file": os.path.join(self.folder, "secret")}
         self.config = config if config is not None else merged(self.base, sections)
         self.write(self.config)
         super().__init__(argv or [binary("weir"), "run", "-c", self.path], env=env, pass_fds=pass_fds, preexec=preexec)
