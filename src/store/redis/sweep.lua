@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- One bucket, as the sweep looks at it: how many records nobody holds, the oldest of them, and who is to lapse: owners
+-- One bucket, as the sweep looks at it: how many records are unknown, the oldest of them, and who is to lapse: owners
 -- that went silent, unknowns whose time is over, and names without a record. The youngest are looked at each time, the
 -- others page by page.
 --
@@ -19,6 +19,9 @@ local function look_at(member)
     end
     seen[member] = true
     local st = redis.call('HGET', records .. member, 'st')
+    if st == 'I' then
+        out[1] = out[1] - 1 -- it will be unknown when it has lapsed, and is counted then
+    end
     if st ~= 'U' or left(records .. member) < tonumber(ARGV[1]) then
         out[#out + 1] = member
     end
