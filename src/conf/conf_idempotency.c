@@ -130,8 +130,7 @@ static void check_upstream_key(const struct rules *rules)
     bool in_body = idempotency->key.place == CONF_KEY_JSON;
     bool derived = idempotency->upstream_key == CONF_UPSTREAM_KEY_DERIVED;
 
-    if (conf_bad_in(rules->section, "upstream_key") || conf_bad_in(rules->section, "key") ||
-        conf_bad_in(rules->run->root, "tenants.by")) {
+    if (conf_bad_in(rules->section, "upstream_key") || conf_bad_in(rules->section, "key")) {
         return;
     }
     if (in_body && derived) {

@@ -241,7 +241,7 @@ static void resolve(struct conf_run *run, struct conf_processor *processor, cons
     char what[CONF_WHERE_BYTES] = "";
 
     processor->profile = found != NULL ? (int)(found - conf->profiles) : -1;
-    if (found == NULL && written != NULL && !written->bad) {
+    if (found == NULL && written != NULL) {
         conf_append(what, sizeof(what), "processor '%s' has the profile", processor->name);
         report_unknown(run, written, conf->profiles, conf->profile_count, what, "not defined");
     }

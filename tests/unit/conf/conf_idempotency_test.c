@@ -89,6 +89,16 @@ static void test_a_route_that_sees_no_key_needs_no_store(void **state)
                  "weir.yaml: ok, 1 warning\n");
 }
 
+static void test_one_route_is_enough_to_need_the_store(void **state)
+{
+    struct conf *conf = load("version: 1\n" STRIPE "routes:\n  - {name: a, to: acme, match: {path: /a}, idempotency: off}\n"
+                             "  - {name: b, to: acme, match: {path: /b}}\n  - {name: c, to: acme, idempotency: off}\n");
+
+    (void)state;
+    assert_true(conf->store_needed);
+    conf_free(conf);
+}
+
 static void test_the_upstream_key_follows_from_the_tenants(void **state)
 {
     static const struct {
@@ -147,6 +157,7 @@ static void test_what_is_not_built_is_no_word(void **state)
                  "      |                                               ^~~~~~~~\n"
                  "      = allowed here: sticky, single_shot\n"
                  "weir.yaml: 1 error: not loaded\n");
+    assert_does_not_say(WITH(GENERIC, ", idempotency: {mode: failover}"), "is sticky");
     assert_shown(WITH(STRIPE, ", idempotency: of"),
                  "weir.yaml:5:40: error: 'of' for routes.pay.idempotency is neither a section of keys nor one of its words\n"
                  "    5 |   - {name: pay, to: acme, idempotency: of}\n"
@@ -302,7 +313,8 @@ static void test_a_record_outlives_what_it_holds(void **state)
     assert_says(WITH(STRIPE, ", idempotency: {keep_receipt: 31d}"),
                 "weir.yaml:5:55: error: keep_unknown (30d, the default) is shorter than keep_receipt (31d) in ");
     assert_shown(WITH(STRIPE, ", idempotency: {keep: 72h, keep_unknown: 72h}"), "weir.yaml: ok\n");
-    assert_does_not_say(WITH(STRIPE, ", idempotency: {keep: 73}"), "is shorter than");
+    assert_does_not_say(WITH(STRIPE, ", idempotency: {keep: 12, keep_receipt: 13h}"), "is shorter than");
+    assert_does_not_say(WITH(STRIPE, ", idempotency: {keep: 80h, keep_receipt: 90}"), "is shorter than");
 }
 
 static void test_only_a_processor_that_deduplicates_is_passed_to_without_the_store(void **state)
@@ -331,6 +343,7 @@ static void test_payments_without_idempotency_are_warned_of(void **state)
     assert_says(WITH(GENERIC, ", match: {method: PATCH}"), "route 'pay' takes PATCH without idempotency\n");
     assert_shown(WITH(GENERIC, ", match: {method: GET}"), "weir.yaml: ok\n");
     assert_shown(WITH(GENERIC, ", idempotency: off"), "weir.yaml: ok\n");
+    assert_does_not_say(WITH(GENERIC, ", match: {method: post}"), "without idempotency");
 }
 
 static void test_off_where_the_profile_would_give_it_is_warned_of(void **state)
@@ -365,6 +378,7 @@ int main(void)
         cmocka_unit_test(test_it_is_on_where_the_processor_deduplicates),
         cmocka_unit_test(test_elsewhere_it_is_on_where_the_section_is_written),
         cmocka_unit_test(test_a_route_that_sees_no_key_needs_no_store),
+        cmocka_unit_test(test_one_route_is_enough_to_need_the_store),
         cmocka_unit_test(test_the_upstream_key_follows_from_the_tenants),
         cmocka_unit_test(test_what_is_written_stands),
         cmocka_unit_test(test_what_is_not_built_is_no_word),

@@ -65,12 +65,13 @@ static void test_a_built_in_profile_is_a_section_of_the_file(void **state)
     (void)state;
     for (int i = 0; conf_profile_name(i) != NULL; i++) {
         const char *text = conf_profile_text(conf_profile_name(i));
-        char name[64], *file = malloc(strlen(text) + 256), *at;
+        size_t size = strlen(text) + 64;
+        char name[64], *file = malloc(size), *at;
         struct conf *conf;
 
         assert_non_null(file);
         (void)snprintf(name, sizeof(name), "\n  %s:\n", conf_profile_name(i));
-        (void)sprintf(file, "version: 1\n%s", text);
+        (void)snprintf(file, size, "version: 1\n%s", text);
         at = strstr(file, name);
         assert_non_null(at);
         at[3] = 'x'; /* another name of the same length */
@@ -254,6 +255,8 @@ static void test_like_names_a_built_in_profile(void **state)
                  "      = allowed here: adyen, checkout, generic, paypal, square, stripe\n"
                  "weir.yaml: 1 error: not loaded\n");
     SAYS("{like: mine}", "profiles.mine is like 'mine', which is no built-in profile\n");
+    SAYS("{like: 'a b'}", "'a b' for profiles.mine.like is not a name\n");
+    assert_does_not_say(OWN("{like: 'a b'}"), "no built-in profile");
     SAYS("{like: [stripe]}", "profiles.mine.like must be a single value\n");
 }
 
@@ -300,6 +303,7 @@ static void test_who_deduplicates_says_for_how_long(void **state)
                  "      |                     ^~~ deduplicates is false\n"
                  "weir.yaml: ok, 1 warning\n");
     assert_does_not_say(OWN("{deduplicates: true, retention: 24}"), "for how long");
+    assert_does_not_say(OWN("{deduplicates: true, retention: []}"), "for how long");
 }
 
 static void test_a_retention_behind_one_for_every_path_can_never_fit(void **state)
@@ -334,6 +338,7 @@ static void test_post_and_patch_always_carry_keys(void **state)
                  "weir.yaml: 1 error: not loaded\n");
     SAYS("{methods: [PATCH, DELETE]}", "leaves one out that carries keys");
     SAYS("{methods: [POST, PATCH, GET]}", "'GET' for profiles.mine.methods[2] is not one of its values\n");
+    assert_does_not_say(OWN("{methods: [POST, GET]}"), "leaves one out");
     SAYS("{methods: [POST]}", "profiles.mine.methods must be a list of 2 to 4 entries\n");
     SAYS("{methods: POST}", "profiles.mine.methods must be a list\n");
 }
