@@ -120,11 +120,21 @@ void embedded_submit(struct embedded *embedded, struct embedded_piece *piece)
     CHECK(worker_submit(embedded->worker, &piece->work) == ERR_OK);
 }
 
+/* The thread's last piece, when it has no other and gets no other any more. */
+static void maybe_end(struct embedded *embedded)
+{
+    if (embedded->closing && embedded->jobs_out == 0 && !embedded->tick.asked && !embedded->slice.asked) {
+        embedded->closing = false;
+        embedded_submit(embedded, &embedded->end);
+    }
+}
+
 static void job_submit(struct embedded *embedded, struct store_call *call)
 {
     struct embedded_job *job = call->aside;
     call->tries++;
     if (embedded->ready) {
+        embedded->jobs_out++;
         embedded_submit(embedded, &job->piece);
     } else {
         list_push_back(&embedded->held, &call->in_kind);
@@ -199,7 +209,7 @@ static void job_failed(struct embedded *embedded, struct embedded_job *job)
     if (job->error == LMDB_ERR_BROKEN) {
         note_damaged(embedded, &call->op.name);
     }
-    if (call->op.kind == IDEM_BEGIN && job->uncertain && !embedded->store.closed_kind) {
+    if (call->op.kind == IDEM_BEGIN && job->uncertain) {
         /* Perhaps the key was claimed: it is freed before anything else is said of it. */
         if (!call->told) {
             store_call_tell(call, STORE_DOWN, NULL);
@@ -218,6 +228,7 @@ static void on_job_done(struct work *work)
 {
     struct embedded_job *job = container_of(container_of(work, struct embedded_piece, work), struct embedded_job, piece);
     struct embedded *embedded = job->piece.embedded;
+    embedded->jobs_out--;
     note_numbers(embedded);
     if (job->status == STORE_OK) {
         note_answer(embedded);
@@ -228,6 +239,7 @@ static void on_job_done(struct work *work)
         }
         job_failed(embedded, job);
     }
+    maybe_end(embedded);
 }
 
 /* ---- the kind's calls ---- */
@@ -327,11 +339,12 @@ static void on_tick_done(struct work *work)
     } else {
         note_answer(embedded);
         tell_tick(embedded);
-        if (!embedded->ready && !tick->more) {
+        if (!embedded->ready && !tick->more && !embedded->store.closed_kind) {
             release_held(embedded);
         }
     }
     if (embedded->store.closed_kind) {
+        maybe_end(embedded);
         return;
     }
     if (tick->error == 0 && tick->more) {
@@ -345,6 +358,7 @@ static void on_slice_done(struct work *work)
 {
     struct embedded_piece *piece = container_of(work, struct embedded_piece, work);
     embedded_slice_done(piece->embedded);
+    maybe_end(piece->embedded);
 }
 
 /* ---- open and close ---- */
@@ -463,7 +477,8 @@ static void close_store(struct store *store)
     timer_stop(&embedded->retry_timer);
     end_all(&embedded->held);
     end_all(&embedded->waiting);
-    embedded_submit(embedded, &embedded->end);
+    embedded->closing = true;
+    maybe_end(embedded);
 }
 
 /* ---- its state ---- */

@@ -1,16 +1,16 @@
 /*
  * The thread of the embedded store. All that waited when it came round goes
  * into one transaction, in the order in which it was asked, and is answered when
- * that is on disk. Where the transaction fails for want of room, each operation
- * gets one of its own, so that its failure is its own; where the disk fails, all
- * have failed and may be tried again.
+ * that is on disk. A transaction that fails for want of room is tried again in
+ * halves, down to single operations, so that what fails is what has no room;
+ * where the disk fails, all have failed and may be tried again.
  */
 #include "embedded_internal.h"
 
 #include <errno.h>
 
-/* Operations that find the disk full one after the other, until the rest of the batch is not tried any more. */
-#define FULL_IN_A_ROW_MAX 16
+/* Transactions of one batch that find the disk full, before the rest is not tried any more. */
+#define FULL_DISK_MAX 16
 /* Ticks between two looks for readers of the file (mdb_copy) that died. */
 #define READER_CHECK_TICKS 60
 
@@ -70,7 +70,14 @@ static int end_txn(struct embedded *embedded, int error, bool *committing)
     return error;
 }
 
-/* ---- a transaction each ---- */
+/* ---- transactions ---- */
+
+/* A run of pieces that share a transaction, and the tick that may be with them. */
+struct run {
+    struct work *first;
+    int count;
+    struct embedded_tick *tick; /* NULL: none */
+};
 
 static void fail(struct embedded_job *job, int error, bool committing)
 {
@@ -80,103 +87,104 @@ static void fail(struct embedded_job *job, int error, bool committing)
     job->uncertain = committing && lmdb_is_uncertain(error);
 }
 
-static int run_job(struct embedded *embedded, struct embedded_job *job)
+static void fail_all(const struct run *run, int error, bool committing)
 {
-    bool committing = false;
-    int error = lmdb_begin(&embedded->lmdb, true);
-    if (error == 0) {
-        error = end_txn(embedded, embedded_apply(embedded, job), &committing);
-    }
-    if (error != 0) {
-        fail(job, error, committing);
-    }
-    return error;
-}
-
-/* The outcome without its answer, where both have no room. */
-static int run_job_small(struct embedded *embedded, struct embedded_job *job)
-{
-    int error = run_job(embedded, job);
-    if (lmdb_is_full(error) && job->call->op.kind == IDEM_COMPLETE && job->call->op.answer.len > 0) {
-        job->no_answer = true;
-        error = run_job(embedded, job);
-        job->no_answer = false;
-    }
-    return error;
-}
-
-static void run_tick(struct embedded *embedded, struct embedded_tick *tick)
-{
-    bool committing;
-    tick->error = lmdb_begin(&embedded->lmdb, true);
-    if (tick->error == 0) {
-        tick->error = end_txn(embedded, embedded_sweep(embedded, tick), &committing);
-    }
-}
-
-static void run_each(struct embedded *embedded, struct work *first, struct embedded_tick *tick)
-{
-    int full_in_a_row = 0;
-    if (tick != NULL) {
-        run_tick(embedded, tick); /* first: it makes room */
-    }
-    for (struct work *work = first; work != NULL; work = work->next) {
-        if (!is_job(work)) {
-            continue;
-        }
-        if (full_in_a_row >= FULL_IN_A_ROW_MAX) {
-            fail(job_of(work), ENOSPC, false);
-        } else {
-            full_in_a_row = run_job_small(embedded, job_of(work)) == ENOSPC ? full_in_a_row + 1 : 0;
-        }
-    }
-}
-
-/* ---- one transaction for all ---- */
-
-static int apply_all(struct embedded *embedded, struct work *first, struct embedded_tick *tick)
-{
-    int error = 0;
-    for (struct work *work = first; work != NULL && error == 0; work = work->next) {
-        if (is_job(work)) {
-            error = embedded_apply(embedded, job_of(work));
-        }
-    }
-    return error == 0 && tick != NULL ? embedded_sweep(embedded, tick) : error;
-}
-
-static void fail_all(struct work *first, struct embedded_tick *tick, int error, bool committing)
-{
-    for (struct work *work = first; work != NULL; work = work->next) {
+    struct work *work = run->first;
+    for (int i = 0; i < run->count; i++, work = work->next) {
         if (is_job(work)) {
             fail(job_of(work), error, committing);
         }
     }
-    if (tick != NULL) {
-        tick->error = error;
+    if (run->tick != NULL) {
+        run->tick->error = error;
     }
 }
 
-static void run_together(struct embedded *embedded, struct work *first, struct embedded_tick *tick)
+static int apply_all(struct embedded *embedded, const struct run *run)
 {
-    bool committing = false;
+    struct work *work = run->first;
+    for (int i = 0; i < run->count; i++, work = work->next) {
+        int error = is_job(work) ? embedded_apply(embedded, job_of(work)) : 0;
+        if (error != 0) {
+            return error;
+        }
+    }
+    if (run->tick == NULL) {
+        return 0;
+    }
+    run->tick->error = 0;
+    return embedded_sweep(embedded, run->tick);
+}
+
+static int begin(struct embedded *embedded)
+{
     int error = lmdb_begin(&embedded->lmdb, true);
     if (error == MDB_PANIC) {
         error = lmdb_reopen(&embedded->lmdb);
         error = error == 0 ? lmdb_begin(&embedded->lmdb, true) : error;
     }
+    return error;
+}
+
+/* Tries the run in one transaction; when that fails, so has each of it. */
+static int try_run(struct embedded *embedded, const struct run *run)
+{
+    bool committing = false;
+    int error = begin(embedded);
     if (error == 0) {
-        if (tick != NULL) {
-            tick->error = 0;
-        }
-        error = end_txn(embedded, apply_all(embedded, first, tick), &committing);
-        if (lmdb_is_full(error)) {
-            run_each(embedded, first, tick);
-            return;
-        }
+        error = end_txn(embedded, apply_all(embedded, run), &committing);
     }
     if (error != 0) {
-        fail_all(first, tick, error, committing);
+        fail_all(run, error, committing);
+    }
+    return error;
+}
+
+/* The outcome without its answer, where both have no room. */
+static void try_without_answer(struct embedded *embedded, const struct run *run)
+{
+    struct embedded_job *job = is_job(run->first) ? job_of(run->first) : NULL;
+    if (job != NULL && job->call->op.kind == IDEM_COMPLETE && job->call->op.answer.len > 0) {
+        job->no_answer = true;
+        (void)try_run(embedded, run); /* what came of it is in the job */
+        job->no_answer = false;
+    }
+}
+
+/* What is one of two halves; run->first goes on to the other. */
+static struct run half_of(struct run *run)
+{
+    struct run half = {run->first, run->count / 2, NULL};
+    for (int i = 0; i < half.count; i++) {
+        run->first = run->first->next;
+    }
+    run->count -= half.count;
+    return half;
+}
+
+static void run_halves(struct embedded *embedded, struct run run, int *full_disk_count)
+{
+    int error = *full_disk_count >= FULL_DISK_MAX ? ENOSPC : 0;
+    if (error != 0) {
+        fail_all(&run, error, false);
+        return;
+    }
+    error = try_run(embedded, &run);
+    if (!lmdb_is_full(error)) {
+        return;
+    }
+    *full_disk_count += error == MDB_MAP_FULL || error == MDB_TXN_FULL ? 0 : 1;
+    if (run.tick != NULL) {
+        const struct run alone = {run.first, 0, run.tick};
+        run.tick = NULL;
+        (void)try_run(embedded, &alone); /* first: it makes room */
+        run_halves(embedded, run, full_disk_count);
+    } else if (run.count > 1) {
+        struct run half = half_of(&run);
+        run_halves(embedded, half, full_disk_count);
+        run_halves(embedded, run, full_disk_count);
+    } else if (run.count == 1) {
+        try_without_answer(embedded, &run);
     }
 }
 
@@ -202,25 +210,27 @@ static void check_readers(struct embedded *embedded)
 void embedded_run_batch(void *owner, struct work *first)
 {
     struct embedded *embedded = owner;
-    struct embedded_tick *tick = NULL;
     struct embedded_slice *slice = NULL;
+    struct run run = {first, 0, NULL};
+    int full_disk_count = 0;
     bool jobs = false, ends = false;
     for (struct work *work = first; work != NULL; work = work->next) {
         struct embedded_piece *piece = piece_of(work);
+        run.count++;
         jobs = jobs || piece->kind == PIECE_JOB;
         ends = ends || piece->kind == PIECE_END;
         if (piece->kind == PIECE_TICK) {
-            tick = container_of(piece, struct embedded_tick, piece);
+            run.tick = container_of(piece, struct embedded_tick, piece);
         } else if (piece->kind == PIECE_SLICE) {
             slice = container_of(piece, struct embedded_slice, piece);
         }
     }
     resize_when_asked(embedded);
-    if (tick != NULL) {
+    if (run.tick != NULL) {
         check_readers(embedded);
     }
-    if (jobs || tick != NULL) {
-        run_together(embedded, first, tick);
+    if (jobs || run.tick != NULL) {
+        run_halves(embedded, run, &full_disk_count);
     }
     if (slice != NULL) {
         embedded_slice_run(embedded, slice);

@@ -115,6 +115,8 @@ struct embedded {
     struct embedded_tick tick;
     struct embedded_slice slice;
     struct embedded_piece end;
+    uint32_t jobs_out;   /* with the thread */
+    bool closing;        /* when the thread has nothing any more, it ends */
     bool ready;          /* nothing of an earlier process is in flight any more */
     bool untrusted;
     bool full_told;      /* that it is full was logged */

@@ -351,7 +351,7 @@ bool lmdb_open(struct lmdb *lmdb, const char *path, uint64_t size_bytes,
     memset(lmdb, 0, sizeof *lmdb);
     lmdb->lock_fd = -1;
     if (size_bytes < LMDB_SIZE_MIN) {
-        (void)snprintf(why, size, "the size of the store is below 1MiB");
+        (void)snprintf(why, size, "the size of the store is below 16MiB");
         return false;
     }
     lmdb->size_bytes = whole_pages(size_bytes);

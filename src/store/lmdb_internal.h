@@ -50,7 +50,7 @@ WEIR_MUSTCHECK bool lmdb_record_read(const struct idem_name *name, struct bytes 
 
 /* ---- the file (lmdb_file.c) ---- */
 
-#define LMDB_SIZE_MIN (UINT64_C(1) << 20)
+#define LMDB_SIZE_MIN (UINT64_C(16) << 20)
 /* Beyond this part of `size` no new record is begun, */
 #define LMDB_BEGIN_PCT 90u
 /* beyond this one no answer is kept with what is done (the outcome is), so that deleting always has pages to copy to. */
