@@ -151,9 +151,8 @@ static bool take_lock(struct lmdb *lmdb, char *why, size_t size)
     }
     int len = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
     /* For the message above alone: a full disk is no reason not to open. */
-    if (ftruncate(fd, 0) != 0 || pwrite(fd, pid, (size_t)len, 0) != len) {
-        (void)ftruncate(fd, 0);
-    }
+    bool written = ftruncate(fd, 0) == 0 && pwrite(fd, pid, (size_t)len, 0) == len;
+    (void)written;
     lmdb->lock_fd = fd;
     return true;
 }
