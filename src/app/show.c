@@ -80,7 +80,7 @@ static void show_store(const struct app *app, struct buf *out)
              state.not_durable != NULL ? "; single_shot refused: " : "",
              state.not_durable != NULL ? state.not_durable : "");
     if (state.bytes_max > 0) {
-        show_row(out, "", "%" PRIu64 " of %" PRIu64 " MiB in use", state.bytes_used >> 20, state.bytes_max >> 20);
+        show_row(out, "", "%" PRIu64 " KiB of %" PRIu64 " MiB in use", state.bytes_used >> 10, state.bytes_max >> 20);
     }
     uint64_t now_us = clock_wall_us();
     bool any = state.oldest_unknown_us != 0 && state.oldest_unknown_us < now_us;

@@ -121,7 +121,7 @@ bool show_record(const struct lookup_row *row, struct buf *out)
     show_row(out, "request", "%s", row->request_id[0] != '\0' ? row->request_id : "-");
     show_row(out, "begun", "%s", show_time(row->begun_us, text));
     show_row(out, "takeovers", "%" PRIu32 "%s", row->takeovers,
-             row->ambiguous ? ", an earlier attempt may have been executed" : "");
+             row->ambiguous && row->state == IDEM_IN_FLIGHT ? "; an attempt before this one may have been executed" : "");
     show_answer(row, out);
     return show_row(out, "expires", "%s", row->expires_us != 0 ? show_time(row->expires_us, text) : "-");
 }

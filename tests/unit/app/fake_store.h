@@ -49,6 +49,14 @@ static struct fake_store {
     struct idem_result result;
     struct store_state state;
     int losses_accepted;
+    int opens, renews, closes;
+    struct store_options opened_with;
+    bool refuse_opens; /* the files cannot be opened */
+    bool is_other;     /* the configuration asks for another store */
+    uint32_t close_wait_ms;
+    struct deferred closing;
+    void (*closed)(void *owner);
+    void *closed_owner;
 } fake;
 
 static inline void fake_tell(struct deferred *deferred)
@@ -141,34 +149,47 @@ void store_accept_loss(struct store *store)
     fake.state.not_durable = NULL;
 }
 
-/* The rest is not asked for here. */
 struct store *store_open(const struct conf_store *conf, const struct store_options *options, char *why, size_t size)
 {
     (void)conf;
-    (void)options;
-    snprintf(why, size, "not here");
-    return NULL;
+    if (fake.refuse_opens) {
+        snprintf(why, size, "another process has it open");
+        return NULL;
+    }
+    fake.opens++;
+    fake.opened_with = *options;
+    return (struct store *)&fake;
 }
 
 bool store_is(const struct store *store, const struct conf_store *conf)
 {
     (void)store;
     (void)conf;
-    return true;
+    return !fake.is_other;
 }
 
 void store_renew(struct store *store, const struct conf_store *conf)
 {
     (void)store;
     (void)conf;
+    fake.renews++;
+}
+
+static inline void fake_closed(struct deferred *deferred)
+{
+    (void)deferred;
+    fake.closed(fake.closed_owner);
 }
 
 void store_close(struct store *store, uint32_t wait_ms, void (*closed)(void *owner), void *owner)
 {
     (void)store;
-    (void)wait_ms;
-    (void)closed;
-    (void)owner;
+    fake.closes++;
+    fake.close_wait_ms = wait_ms;
+    fake.closed = closed;
+    fake.closed_owner = owner;
+    deferred_init(&fake.closing, fake_closed);
+    loop_defer(fake.loop, &fake.closing);
 }
 
 void store_forget(struct store_call *call)
