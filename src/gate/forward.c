@@ -136,6 +136,12 @@ static struct bytes client_key_name(const struct exchange *x)
                                                                             : BYTES_NONE;
 }
 
+/* Words in the body decide what a refusal proves: they must not be hidden by a coding. */
+static bool wants_plain_answer(const struct exchange *x)
+{
+    return x->claim != NULL && x->route->profile->unproven_words[0].len > 0;
+}
+
 static struct bytes request_head(struct exchange *x)
 {
     const struct http_head *head = x->head;
@@ -150,9 +156,13 @@ static struct bytes request_head(struct exchange *x)
     http_write_passed_fields(&writer, head,
                              DROP(HOST) | DROP(CONTENT_LENGTH) | DROP(TRANSFER_ENCODING) | DROP(EXPECT) |
                                  DROP(WEIR_ANY) | DROP(FORWARDED) | DROP(X_FORWARDED_ANY) | DROP(X_REAL_IP) |
-                                 DROP(IDEMPOTENT_REPLAYED) | (writes_key(x) ? DROP(IDEMPOTENCY_KEY) : 0),
+                                 DROP(IDEMPOTENT_REPLAYED) | (writes_key(x) ? DROP(IDEMPOTENCY_KEY) : 0) |
+                                 (wants_plain_answer(x) ? DROP(ACCEPT_ENCODING) : 0),
                              client_key_name(x));
     write_key(&writer, x);
+    if (wants_plain_answer(x)) {
+        http_write_field(&writer, BYTES("Accept-Encoding"), BYTES("identity"));
+    }
     write_forwarded(&writer, x, peer);
     if (!http_head_has(head, HTTP_FIELD_X_REQUEST_ID)) {
         http_write_field(&writer, BYTES("X-Request-Id"), bytes_of(x->request_id, REQUEST_ID_BYTES));

@@ -92,7 +92,8 @@ static enum http_field_id identify_long(struct bytes name, char first)
         return first == 'c' ? PICK(name, "content-length", HTTP_FIELD_CONTENT_LENGTH)
                             : PICK(name, "http2-settings", HTTP_FIELD_HTTP2_SETTINGS);
     case 15:
-        return PICK(name, "idempotency-key", HTTP_FIELD_IDEMPOTENCY_KEY);
+        return first == 'a' ? PICK(name, "accept-encoding", HTTP_FIELD_ACCEPT_ENCODING)
+                            : PICK(name, "idempotency-key", HTTP_FIELD_IDEMPOTENCY_KEY);
     case 16:
         return PICK(name, "proxy-connection", HTTP_FIELD_PROXY_CONNECTION);
     case 17:

@@ -83,6 +83,20 @@ def test_words_about_the_id_prove_nothing():
 
 
 @deadline(180)
+def test_a_decline_is_read_and_final():
+    """The SDK would take a compressed answer, in which those words could not be read: weir asks for a plain one."""
+    told = {"name": "UNPROCESSABLE_ENTITY", "message": "Declined.", "details": [{"issue": "INSTRUMENT_DECLINED"}]}
+    declined = response(422, ["Content-Type: application/json"], json.dumps(told))
+    with SHOP.scripted(declined) as processor, SHOP.weir(processor) as weir, SHOP.sdk(weir) as sdk:
+        for _ in range(2):
+            error = error_of(sdk.pay(), [422])
+            check_equal(error["result"]["details"][0]["issue"], "INSTRUMENT_DECLINED")
+        check_equal(cases.reasons(weir, 3)[1:], [("ok", "answered"), ("replayed", "replayed")])
+        only, = SHOP.payments(processor)
+        check_equal(only.all("Accept-Encoding"), ["identity"])
+
+
+@deadline(180)
 def test_one_in_progress():
     cases.one_in_progress(SHOP, paid, refused)
 

@@ -17,6 +17,7 @@
 /*     name                 singleton: a second line is refused */
 #define HTTP_FIELD_TABLE(ROW)                          \
     ROW(OTHER,              "",                    0)  \
+    ROW(ACCEPT_ENCODING,    "accept-encoding",     0)  \
     ROW(AUTHORIZATION,      "authorization",       1)  \
     ROW(CONNECTION,         "connection",          0)  \
     ROW(CONTENT_LENGTH,     "content-length",      1)  \
