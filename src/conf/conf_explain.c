@@ -152,6 +152,8 @@ static void print_key(FILE *out, const struct conf_row *key)
     (void)fprintf(out, "value    %s\n", conf_kind_describe(key, text, sizeof(text)));
     if ((key->flags & CONF_REQUIRED) != 0) {
         (void)fputs("default  none: it must be written\n", out);
+    } else if ((key->flags & CONF_FOLLOWS) != 0) {
+        (void)fputs("default  follows from other keys\n", out);
     } else if (!is_section) {
         (void)fprintf(out, "default  %s\n", key->fallback != NULL ? key->fallback : "none");
     }

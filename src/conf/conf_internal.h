@@ -169,6 +169,7 @@ struct conf_field {
 
 #define CONF_REQUIRED 1u /* the section that holds it is incomplete without */
 #define CONF_RESTART 2u  /* a change waits for the next start */
+#define CONF_FOLLOWS 4u  /* its default follows from other keys; `more` says how */
 
 /* One row of the key table. */
 struct conf_row {

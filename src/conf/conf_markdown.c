@@ -46,6 +46,8 @@ static void print_row(FILE *out, const struct conf_row *key)
     (void)fputs(" | ", out);
     if ((key->flags & CONF_REQUIRED) != 0) {
         (void)fputs("*required*", out);
+    } else if ((key->flags & CONF_FOLLOWS) != 0) {
+        (void)fputs("see below", out);
     } else if (key->fallback != NULL) {
         (void)fprintf(out, "`%s`", key->fallback);
     } else {

@@ -103,7 +103,7 @@ static void test_what_may_stand_for_a_section_is_told(void **state)
 {
     (void)state;
     assert_explains("routes.pay.idempotency", "value    off | section\n");
-    assert_explains("routes.NAME.idempotency.mode", "value    sticky | single_shot\ndefault  none\n");
+    assert_explains("routes.NAME.idempotency.mode", "value    sticky | single_shot\ndefault  follows from other keys\n");
     assert_explains("profiles.mine.retention", "value    duration, 1s to 365d | list of sections, at most 16\n");
     assert_explains("profiles.NAME.key_chars", "value    visible | characters and ranges of them\n");
     assert_explains("profiles.NAME.methods", "value    POST | PATCH | PUT | DELETE, a list of them\n"
@@ -200,6 +200,7 @@ static void test_every_help_is_a_sentence(void **state)
         assert_true(strlen(help) > 5);
         assert_int_equal(help[strlen(help) - 1], '.');
         assert_null(strchr(help, '\n'));
+        assert_true((conf_keys[i].flags & CONF_FOLLOWS) == 0 || strstr(conf_keys[i].more, "Absent: ") != NULL);
         assert_true(conf_keys[i].more == NULL || conf_keys[i].more[strlen(conf_keys[i].more) - 1] == '.');
     }
 }
