@@ -3,7 +3,9 @@ nothing, how often the SDK asks again by itself, and how often the processor exe
 
 import json
 import os
+import shutil
 import subprocess
+import tempfile
 
 from harness import ROOT, Failure, case, certs, check, check_equal, deadline
 from harness.child import Lines
@@ -30,8 +32,12 @@ def listener(*pairs, **more):
 class StripeWeir(Weir):
     """weir as a merchant's SDK meets it: TLS in front, a processor that speaks Stripe's dialect behind."""
 
-    def __init__(self, to, acme=None, **more):
+    def __init__(self, to, acme=None, single_machine=False, **more):
         more.setdefault("listener", listener())
+        self.store = tempfile.mkdtemp(prefix="weir-test-") if single_machine else None
+        if single_machine:
+            more["store"] = {"path": f"{self.store}/records", "secret_file": f"{self.store}/secret", "size": "64MiB",
+                             "single_machine": True}
         super().__init__(to, acme={"profile": "stripe", **(acme or {})}, **more)
         self.told = 0  # access lines that belong to calls looked at already
 
@@ -46,6 +52,8 @@ class StripeWeir(Weir):
 
     def stop(self, *args, **more):
         super().stop(*args, **more)
+        if self.store:
+            shutil.rmtree(self.store, ignore_errors=True)
         check_equal([line["weir.reason"] for line in self.access_lines()[self.told:]], [], "calls that nobody made")
 
 
@@ -524,5 +532,117 @@ def test_an_sdk_that_loses_patience():
         check(paid["ok"] and paid["attempts"] > 1, f"{paid}")
         check_equal(paid["value"]["amount"], 4200)
         lines = weir.lines_of(paid["attempts"])
-        check_equal({line["weir.outcome"] for line in lines}, {"answered"})
-        check_equal((len(sandbox.requests()), len(sandbox.ledger())), (paid["attempts"], 1))
+        reasons = [line["weir.reason"] for line in lines]
+        check("ok" in reasons or "client_gone" in reasons, f"nobody saw the answer: {reasons}")
+        check(set(reasons) <= {"ok", "client_gone", "key_in_progress", "replayed"}, f"{reasons}")
+        check_equal((len(sandbox.requests()), len(sandbox.ledger())), (1, 1))
+
+
+# One key, one payment.
+
+def replayed_of(result):
+    return result["headers"].get("idempotent-replayed")
+
+
+def silent(*answers):
+    """A processor that does not answer the first payment."""
+    return Processor().answer(Hold(), *answers)
+
+
+@deadline(180)
+def test_a_key_and_its_replay():
+    with Sandbox(name="acme", dialect="stripe") as sandbox, StripeWeir(sandbox) as weir, Sdk(weir) as sdk:
+        with case("the first"):
+            first = sdk.pay({"idempotencyKey": "order-1"})
+            check_paid(first)
+            check_equal(replayed_of(first), None)
+            line, = weir.lines_of(1)
+        with case("the same again: the stored answer, and the SDK's program sees that it is one"):
+            again = sdk.pay({"idempotencyKey": "order-1"})
+            check_equal((again["ok"], again["value"], replayed_of(again)), (True, first["value"], "true"))
+            check_equal(again["headers"]["weir-outcome"], "replayed")
+            check_equal(again["headers"]["request-id"], first["headers"]["request-id"], "what Stripe's support is told")
+            again, = weir.lines_of(1)
+            check_equal((line["weir.reason"], again["weir.reason"]), ("ok", "replayed"))
+        with case("another amount under the key: Stripe's own error, which the SDK does not repeat"):
+            other = sdk.call("create", {**ORDER, "amount": 4300}, {"idempotencyKey": "order-1"})
+            error = check_rejected(other, "StripeIdempotencyError")
+            check_equal((error["statusCode"], error["rawType"], error["code"]),
+                        (400, "idempotency_error", "weir_key_reused"))
+            check_equal((error["headers"]["stripe-should-retry"], other["attempts"]), (STOP, 1))
+            weir.lines_of(1)
+        with case("for another account it is no replay"):
+            other = sdk.pay({"idempotencyKey": "order-1", "stripeAccount": "acct_2"})
+            check_rejected(other, "StripeIdempotencyError")
+            weir.lines_of(1)
+        check_equal([made["amount"] for made in sandbox.ledger()], [4200])
+        check_equal(len(sandbox.requests()), 1)
+
+
+@deadline(180)
+def test_two_at_once_with_one_key():
+    """The second waits for the first in weir; what waits for too long is told so, and the SDK asks again by itself."""
+    hold = Hold(ANSWER)
+    routes = [{"name": "all", "match": {"path": "/*"}, "to": "acme", "idempotency": {"wait": "100ms"}}]
+    with Processor() as processor, StripeWeir(processor, routes=routes) as weir, Sdk(weir) as sdk:
+        processor.answer(hold)
+        first = sdk.start("create", ORDER, {"idempotencyKey": "order-1"})
+        hold.wait(PATIENCE_S)
+        with case("an SDK that may not retry hands the conflict to the application"):
+            error = check_rejected(sdk.pay({"idempotencyKey": "order-1"}, maxNetworkRetries=0), "StripeAPIError")
+            check_equal((error["statusCode"], error["rawType"], error["code"]),
+                        (409, "idempotency_error", "idempotency_key_in_use"))
+            headers = error["headers"]
+            check_equal((headers["weir-reason"], headers["weir-outcome"], headers["stripe-should-retry"]),
+                        ("key_in_progress", "unknown", AGAIN))
+            check_equal([line["weir.reason"] for line in weir.lines_of(1)], ["key_in_progress"])
+        with case("one that may finds the first one's answer"):
+            second = sdk.start("create", ORDER, {"idempotencyKey": "order-1"}, maxNetworkRetries=8)
+            weir.wait_for_access(count=weir.told + 1, timeout_s=PATIENCE_S)
+            hold.release()
+            check_paid(sdk.result(first))
+            second = sdk.result(second)
+            check_equal((second["ok"], replayed_of(second)), (True, "true"))
+            lines = weir.lines_of(1 + second["attempts"])
+            check_equal({line["weir.reason"] for line in lines}, {"key_in_progress", "ok", "replayed"})
+        check_equal(len(processor.requests()), 1)
+
+
+@deadline(180)
+def test_an_outcome_that_nobody_knows():
+    acme = {"timeouts": {"response": "500ms"}}
+    key = {"idempotencyKey": "order-1"}
+    with case("sticky: the SDK is told to ask again, and its own retry finds the truth"), \
+            silent(ANSWER) as processor, StripeWeir(processor, acme=acme) as weir, Sdk(weir) as sdk:
+        check_paid(sdk.pay(key), attempts=2)
+        check_equal([line["weir.reason"] for line in weir.lines_of(2)], ["response_timeout", "ok"])
+        sent = processor.requests()
+        check_equal([got.header("Idempotency-Key") for got in sent], ["order-1", "order-1"])
+        check_equal(sent[0].body, sent[1].body)
+    routes = [{"name": "all", "match": {"path": "/*"}, "to": "acme", "idempotency": {"mode": "single_shot"}}]
+    with case("single_shot: it is told not to, and what was sent is never sent again"), silent(ANSWER) as processor, \
+            StripeWeir(processor, acme=acme, routes=routes, single_machine=True) as weir, Sdk(weir) as sdk:
+        first = sdk.pay(key)
+        check_refused(weir, first, "response_timeout", 504, "StripeAPIError", STOP, "unknown")
+        again = sdk.pay(key)
+        error = check_rejected(again, "StripeAPIError")
+        check_equal((error["statusCode"], error["code"], again["attempts"]), (409, "weir_outcome_unknown", 1))
+        check("do not pay again" in error["message"], error["message"])
+        check_equal((error["headers"]["weir-outcome"], error["headers"]["stripe-should-retry"]), ("unknown", STOP))
+        check_equal([line["weir.reason"] for line in weir.lines_of(1)], ["outcome_unknown"])
+        check_equal(len(processor.requests()), 1)
+
+
+@deadline(180)
+def test_a_server_error_is_no_last_word():
+    """Stripe keeps a 500 under its key and replays it: to weir that proves nothing, and Stripe is asked each time."""
+    with Processor() as processor, StripeWeir(processor) as weir, Sdk(weir) as sdk:
+        failed = response(500, ["Content-Type: application/json", "Idempotent-Replayed: true"],
+                          '{"error": {"type": "api_error", "message": "Sorry."}}')
+        processor.answer(failed, failed, ANSWER)
+        lost = sdk.pay({"idempotencyKey": "order-1"})
+        error = check_rejected(lost, "StripeAPIError")
+        check_equal((lost["attempts"], error["headers"]["weir-outcome"], error["message"]), (2, "unknown", "Sorry."))
+        check_equal(error["headers"]["idempotent-replayed"], "true", "the processor's own mark")
+        check_paid(sdk.pay({"idempotencyKey": "order-1"}))
+        check_equal([line["weir.outcome"] for line in weir.lines_of(3)], ["unknown", "unknown", "answered"])
