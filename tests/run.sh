@@ -62,8 +62,8 @@ packages_install() {
 
 # The SDKs that merchants use, wherever a suite keeps its lock file. Installed again only when that changed.
 sdk_install() {
-    node -e 'process.exit(parseInt(process.versions.node, 10) < 18 ? 1 : 0)' ||
-        die "the SDKs want Node 18 or later, this is $(node --version)"
+    node -e 'const [a, b] = process.versions.node.split("."); process.exit(+a < 18 || (+a === 18 && +b < 20) ? 1 : 0)' ||
+        die "the SDKs want Node 18.20 or later, this is $(node --version)"
     find tests -name package-lock.json -not -path '*/node_modules/*' > "$logs/locks"
     while read -r lock <&4; do
         folder=$(dirname "$lock")
