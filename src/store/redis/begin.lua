@@ -26,6 +26,15 @@ local function take_over()
     return tell('TAKEN_OVER', {uk = upstream_key()})
 end
 
+local function stuck()
+    if r.st == 'I' then
+        local fields = {}
+        become_unknown(fields)
+        redis.call('HSET', KEYS[1], unpack(fields))
+    end
+    return tell('STUCK')
+end
+
 local function begin()
     if not r.st then
         return begin_new()
@@ -36,24 +45,21 @@ local function begin()
     if r.st == 'D' then
         return begin_done()
     end
-    if r.st == 'I' and r.ow == ARGV[1] then
-        if not r.am then
-            return tell('NEW')
-        end
-        return tell('TAKEN_OVER', {uk = upstream_key()})
+    local granted = r.st == 'I' and r.ow == ARGV[1]
+    if granted and not r.am then
+        return tell('NEW')
     end
-    if lease_runs() then
+    if not granted and lease_runs() then
         return tell('BUSY', {left = untl(r.lu)})
     end
-    if since(r.t0) < r.rs then
-        return take_over()
+    -- From here on an earlier attempt may have been executed.
+    if since(r.t0) >= r.rs then
+        return stuck()
     end
-    if r.st == 'I' then
-        local fields = {}
-        become_unknown(fields)
-        redis.call('HSET', KEYS[1], unpack(fields))
+    if granted then
+        return tell('TAKEN_OVER', {uk = upstream_key()})
     end
-    return tell('STUCK')
+    return take_over()
 end
 
 return begin()
