@@ -52,16 +52,14 @@ static void numbers_tell(struct embedded *embedded, const struct numbers *number
 }
 
 /* Ends the transaction as its work went. */
-static int end_txn(struct embedded *embedded, int error, bool *committing)
+static int end_txn(struct embedded *embedded, int error)
 {
     struct numbers numbers;
-    *committing = false;
     if (error != 0) {
         lmdb_abort(&embedded->lmdb);
         return error;
     }
     numbers_read(embedded, &numbers);
-    *committing = embedded->lmdb.dirty;
     error = lmdb_commit(&embedded->lmdb);
     if (error == 0) {
         numbers_tell(embedded, &numbers);
@@ -79,20 +77,20 @@ struct run {
     struct embedded_tick *tick; /* NULL: none */
 };
 
-static void fail(struct embedded_job *job, int error, bool committing)
+static void fail(struct embedded_job *job, int error, bool uncertain)
 {
     embedded_job_reset(job);
     job->status = lmdb_is_full(error) ? STORE_FULL : STORE_DOWN;
     job->error = error;
-    job->uncertain = committing && lmdb_is_uncertain(error);
+    job->uncertain = uncertain;
 }
 
-static void fail_all(const struct run *run, int error, bool committing)
+static void fail_all(const struct run *run, int error, bool uncertain)
 {
     struct work *work = run->first;
     for (int i = 0; i < run->count; i++, work = work->next) {
         if (is_job(work)) {
-            fail(job_of(work), error, committing);
+            fail(job_of(work), error, uncertain);
         }
     }
     if (run->tick != NULL) {
@@ -129,13 +127,12 @@ static int begin(struct embedded *embedded)
 /* Tries the run in one transaction; when that fails, so has each of it. */
 static int try_run(struct embedded *embedded, const struct run *run)
 {
-    bool committing = false;
     int error = begin(embedded);
     if (error == 0) {
-        error = end_txn(embedded, apply_all(embedded, run), &committing);
+        error = end_txn(embedded, apply_all(embedded, run));
     }
     if (error != 0) {
-        fail_all(run, error, committing);
+        fail_all(run, error, embedded->lmdb.uncertain);
     }
     return error;
 }

@@ -85,8 +85,8 @@ struct lmdb {
     uint64_t clock_from_ms; /* and the machine's then */
 
     MDB_txn *txn;         /* the one under way; NULL: none */
-    bool writes;          /* it is a write transaction */
     bool dirty;           /* something was changed in it */
+    bool uncertain;       /* the last commit failed, and it is not known whether it was done all the same */
     uint64_t bucket_bytes[IDEM_BUCKETS];     /* as committed */
     int64_t bucket_changes[IDEM_BUCKETS];    /* of the transaction under way */
     uint16_t touched[IDEM_BUCKETS];          /* buckets with such changes */
@@ -119,12 +119,10 @@ const char *lmdb_error_text(int error);
 int lmdb_begin(struct lmdb *lmdb, bool writes);
 /*
  * Durable when it returns 0. Nothing changed: nothing is written. On an error
- * nothing of it was done, except where lmdb_is_uncertain says that it may have been.
+ * nothing of it was done, unless lmdb->uncertain says that it may have been.
  */
 int lmdb_commit(struct lmdb *lmdb);
 void lmdb_abort(struct lmdb *lmdb);
-/* An error of lmdb_commit after which the transaction may have been done, or may not. */
-bool lmdb_is_uncertain(int error);
 /* For want of room: LMDB's or the disk's. */
 bool lmdb_is_full(int error);
 

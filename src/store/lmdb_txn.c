@@ -18,8 +18,8 @@ int lmdb_begin(struct lmdb *lmdb, bool writes)
         lmdb->txn = NULL;
         return error;
     }
-    lmdb->writes = writes;
     lmdb->dirty = false;
+    lmdb->uncertain = false;
     return 0;
 }
 
@@ -62,7 +62,8 @@ void lmdb_abort(struct lmdb *lmdb)
     end_counts(lmdb, false);
 }
 
-int lmdb_commit(struct lmdb *lmdb)
+/* Commits what is there, with the counts. */
+static int commit_now(struct lmdb *lmdb)
 {
     int error = lmdb->dirty ? put_counts(lmdb) : 0;
     if (error != 0) {
@@ -78,18 +79,47 @@ int lmdb_commit(struct lmdb *lmdb)
     return error;
 }
 
+/*
+ * LMDB writes pages that nothing refers to yet, syncs, and then writes and syncs the meta page that makes them count; an
+ * error of that last write leaves open whether they do. The files opened anew say it, by the number of the last
+ * transaction; and when that is ours, another one behind it, synced in its turn, is the proof that it stays.
+ */
+static int make_sure(struct lmdb *lmdb, uint64_t id, int error)
+{
+    MDB_envinfo info;
+    lmdb->uncertain = true;
+    if (lmdb_reopen(lmdb) != 0 || mdb_env_info(lmdb->env, &info) != 0) {
+        return error;
+    }
+    if (info.me_last_txnid < id) {
+        lmdb->uncertain = false;
+        return error;
+    }
+    if (lmdb_begin(lmdb, true) != 0) {
+        return error;
+    }
+    lmdb->dirty = true;
+    lmdb->uncertain = true;
+    if (commit_now(lmdb) != 0) {
+        return error;
+    }
+    lmdb->uncertain = false;
+    return 0;
+}
+
+int lmdb_commit(struct lmdb *lmdb)
+{
+    uint64_t id = mdb_txn_id(lmdb->txn);
+    int error = commit_now(lmdb);
+    if (error == 0 || !lmdb->dirty || lmdb_is_full(error) || error == MDB_BAD_TXN || error == ENOMEM) {
+        return error;
+    }
+    return make_sure(lmdb, id, error);
+}
+
 bool lmdb_is_full(int error)
 {
     return error == MDB_MAP_FULL || error == MDB_TXN_FULL || error == ENOSPC || error == EDQUOT;
-}
-
-/*
- * LMDB writes pages that nothing refers to yet, syncs, and then writes and syncs the meta page, which makes them count.
- * Of its errors only those of that last write are not told from the others: all that come from the disk are taken for it.
- */
-bool lmdb_is_uncertain(int error)
-{
-    return error != 0 && !lmdb_is_full(error) && error != MDB_BAD_TXN && error != ENOMEM;
 }
 
 uint64_t lmdb_count(struct lmdb *lmdb, enum lmdb_table table)

@@ -108,13 +108,19 @@ static inline void bench_stop(struct bench *bench, uint32_t wait_ms)
     bench->store = NULL;
 }
 
+/* The store is closed already. */
+static inline void bench_close_rest(struct bench *bench)
+{
+    assert_true(loop_close(bench->loop));
+    stats_close(bench->stats);
+}
+
 static inline void bench_close(struct bench *bench)
 {
     if (bench->store != NULL) {
         bench_stop(bench, 0);
     }
-    assert_true(loop_close(bench->loop));
-    stats_close(bench->stats);
+    bench_close_rest(bench);
 }
 
 /* The sum of a printed family's lines that hold `part`. */
@@ -234,6 +240,8 @@ struct fake_client {
     size_t in_len, in_room;
     int reads;      /* on_read events */
     bool authenticated;
+    bool owes;      /* a reply was left out: those behind it wait, for replies are in order */
+    char held[TEXT_BYTES];
 };
 
 /* What a script is answered; NULL: nothing is said. `words`: EVALSHA, sha, 3, keys, arguments. */
@@ -266,22 +274,39 @@ struct fake {
     "# Memory\r\nused_memory:1000\r\nmaxmemory:2000\r\nmaxmemory_policy:noeviction\r\n# Stats\r\nevicted_keys:0\r\n"   \
     "# Replication\r\nrole:master\r\nmaster_replid:bbbb\r\n# Cluster\r\ncluster_enabled:0\r\n"
 
-/* A result as scripts tell it. */
-#define FAKE_RESULT(verdict, flags, state)                                                                             \
-    "*14\r\n+" verdict "\r\n:" flags "\r\n+" state "\r\n$4\r\nacme\r\n$2\r\nr1\r\n$0\r\n\r\n:0\r\n$0\r\n\r\n:0\r\n:0"  \
-    "\r\n:0\r\n:0\r\n:0\r\n:0\r\n"
+/* A result as scripts tell it; `state` is one letter. */
+#define FAKE_RESULT(verdict, verdict_len, flags, state)                                                                \
+    "*14\r\n$" verdict_len "\r\n" verdict "\r\n:" flags "\r\n$1\r\n" state "\r\n$4\r\nacme\r\n$2\r\nr1\r\n$0\r\n\r\n" \
+    ":0\r\n$0\r\n\r\n:0\r\n:0\r\n:0\r\n:0\r\n:0\r\n:0\r\n"
+#define FAKE_NEW FAKE_RESULT("NEW", "3", "0", "I")
+#define FAKE_OK FAKE_RESULT("OK", "2", "0", "D")
 #define FAKE_REPLAY                                                                                                    \
-    "*14\r\n+REPLAY\r\n:0\r\n+D\r\n$4\r\nacme\r\n$2\r\nr1\r\n$0\r\n\r\n:201\r\n$6\r\nstored\r\n:9\r\n:0\r\n:5\r\n:0"   \
-    "\r\n:0\r\n:0\r\n"
+    "*14\r\n$6\r\nREPLAY\r\n:0\r\n$1\r\nD\r\n$4\r\nacme\r\n$2\r\nr1\r\n$0\r\n\r\n:201\r\n$6\r\nstored\r\n:9\r\n" \
+    ":0\r\n:5\r\n:0\r\n:0\r\n:0\r\n"
 
 static inline void fake_say(struct fake_client *client, const char *text)
 {
     struct bytes part = bytes_from_text(text);
     struct stream_wrote wrote;
+    if (client->owes) {
+        size_t len = strlen(client->held);
+        assert_true(len + part.len < sizeof client->held);
+        memcpy(client->held + len, text, part.len + 1);
+        return;
+    }
     if (client->stream != NULL && text[0] != '\0') {
         wrote = stream_write(client->stream, &part, 1);
         (void)wrote; /* who is gone does not hear it */
     }
+}
+
+/* The reply that was left out, and what waited behind it. */
+static inline void fake_pay(struct fake_client *client, const char *text)
+{
+    client->owes = false;
+    fake_say(client, text);
+    fake_say(client, client->held);
+    client->held[0] = '\0';
 }
 
 static inline void fake_say_text(struct fake_client *client, const char *text)
@@ -334,9 +359,11 @@ static inline void fake_run(struct fake_client *client, const struct bytes *word
     }
     fake->wholes += word_is(words[0], "EVAL");
     fake->ops[fake->scripts++ % 256] = (enum idem_op_kind)which;
-    said = fake->script == NULL ? FAKE_RESULT("OK", "0", "") : fake->script(fake, words, count);
+    said = fake->script == NULL ? FAKE_OK : fake->script(fake, words, count);
     if (said != NULL) {
         fake_say(client, said);
+    } else {
+        client->owes = true;
     }
 }
 
