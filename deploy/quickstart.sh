@@ -10,8 +10,8 @@ usage: sh deploy/quickstart.sh [--smoke]
   Installs what is missing (as root), builds weir into build/, starts two
   stand-in processors and weir, prints a payment to try, runs until Ctrl-C.
 
-  --smoke   makes one payment, repeats it, checks that it was executed once,
-            stops everything; exit status 0 or 1
+  --smoke   makes one payment, repeats it, checks that it was executed once
+            and asked for once, stops everything; exit status 0 or 1
 
   Ports, if these are taken: QUICKSTART_PORT=8443 QUICKSTART_MONITOR_PORT=9901
   QUICKSTART_ACME_PORT=9911 QUICKSTART_STANDBY_PORT=9912
@@ -82,7 +82,7 @@ build() {
 # --- certificates and configuration ------------------------------------------
 
 certificates() {
-    mkdir -p "$dir"
+    mkdir -p "$dir" "$dir/secret"
     if [ -s "$dir/ca.crt" ] && openssl verify -CAfile "$dir/ca.crt" "$dir/server.crt" > /dev/null 2>&1 \
         && openssl x509 -checkend 2592000 -noout -in "$dir/server.crt" > /dev/null 2>&1; then
         return 0
@@ -121,6 +121,9 @@ END
     chmod 644 "$dir/ca.crt" "$dir/server.crt"
 }
 
+# What weir remembers of payments ends with the stand-in processors, which forget theirs, too.
+store_forget() { rm -rf "$dir/store"; }
+
 # A socket's path may have 107 bytes; in a deeper folder there is no admin socket.
 admin_section() {
     [ "$(printf '%s' "$root/$dir/admin.sock" | wc -c)" -le 107 ] || return 0
@@ -155,6 +158,7 @@ routes:
   - name: everything-else
     match: {path: /*}
     to: acme
+store: {type: embedded, path: "$root/$dir/store", size: 256MiB, secret_file: "$root/$dir/secret/keys"}
 monitor: {address: "127.0.0.1:$monitor_port"}
 logging:
   access: {to: "$root/$dir/access.log", format: json}
@@ -265,6 +269,36 @@ start_weir() {
 
 # --- what the user sees ------------------------------------------------------
 
+# pay KEY NAME: one payment; prints the status, leaves head and body in $dir/NAME.head and .json.
+pay() {
+    curl -s --max-time 15 --cacert "$dir/ca.crt" -D "$dir/$2.head" -o "$dir/$2.json" -w '%{http_code}' \
+        "https://127.0.0.1:$port/v1/payments" \
+        -H 'Authorization: Bearer sk_test_smoke' -H "Idempotency-Key: $1" \
+        -H 'Content-Type: application/json' -d '{"amount": 1999, "currency": "eur"}' || true
+}
+
+new_key() { printf '%s-' "$1"; od -An -N8 -tx1 /dev/urandom | tr -d ' \n'; }
+
+# The part of an answer's head that this is about, and its body.
+print_answer() {
+    grep -iE '^(HTTP/|Weir-Outcome:|Idempotent-Replayed:)' "$dir/$1.head" | tr -d '\r' | sed 's/^/  /'
+    printf '  %s\n' "$(cat "$dir/$1.json")"
+}
+
+show_payment() {
+    key=$(new_key demo)
+    pay "$key" first > /dev/null
+    pay "$key" again > /dev/null
+    say ""
+    say "A payment with the key $key:"
+    say ""
+    print_answer first
+    say ""
+    say "and the same once more, as after an answer that was lost; the processor is not asked again:"
+    say ""
+    print_answer again
+}
+
 print_welcome() {
     cat <<END
 
@@ -272,18 +306,19 @@ weir is running.
 
   payments   https://127.0.0.1:$port      (CA: $dir/ca.crt)
   monitor    http://127.0.0.1:$monitor_port      /livez /readyz /metrics
-  acme       http://127.0.0.1:$acme_port      its executed payments: /_ledger
+  acme       http://127.0.0.1:$acme_port      its executed payments: /_ledger, what it was asked: /_requests
   standby    http://127.0.0.1:$standby_port
   logs       $dir/access.log  $dir/events.log
 
-A payment:
+A payment of your own:
 
   curl -i --cacert $dir/ca.crt https://127.0.0.1:$port/v1/payments \\
     -H 'Authorization: Bearer sk_test_demo' -H 'Idempotency-Key: order-1001' \\
     -H 'Content-Type: application/json' -d '{"amount": 1999, "currency": "eur"}'
 
-Its retry, after an answer that was lost, is the same line again: the same
-key, so the money moves once. See for yourself:
+Its retry, after an answer that was lost, is the same line again: weir answers it
+with what the processor said (Idempotent-Replayed: true), and the money moves
+once. See for yourself:
 
   curl http://127.0.0.1:$acme_port/_ledger
 
@@ -294,6 +329,11 @@ A processor that is silent after it took the money, and what the merchant reads:
     -H 'Sandbox-Fault: reset-after' \\
     -H 'Content-Type: application/json' -d '{"amount": 500, "currency": "eur"}'
 
+Its retry, without the Sandbox-Fault line, finds out what happened. Until then it
+is one of the payments whose outcome nobody knows:
+
+  $weir idempotency list --unknown -c $dir/weir.yaml
+
 What weir says of itself:
 
   $weir status -c $dir/weir.yaml
@@ -303,28 +343,28 @@ Ctrl-C stops everything.
 END
 }
 
-# pay KEY FILE: one payment; prints the status.
-pay() {
-    curl -s --max-time 15 --cacert "$dir/ca.crt" -o "$2" -w '%{http_code}' "https://127.0.0.1:$port/v1/payments" \
-        -H 'Authorization: Bearer sk_test_smoke' -H "Idempotency-Key: $1" \
-        -H 'Content-Type: application/json' -d '{"amount": 1999, "currency": "eur"}' || true
-}
+# count PORT PAGE KEY: how often a processor's page has this key.
+count() { curl -sf --max-time 5 "http://127.0.0.1:$1/$2" | grep -o "\"$3\"" | wc -l; }
 
 smoke_test() {
-    key=smoke-$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')
-    first=$(pay "$key" "$dir/first.json")
+    key=$(new_key smoke)
+    first=$(pay "$key" first)
     case "$first" in
         2??) ;;
         *) cat "$dir/first.json" >&2 2>/dev/null || true; fail "the payment was answered with '$first', expected 2xx" ;;
     esac
-    again=$(pay "$key" "$dir/again.json")
+    again=$(pay "$key" again)
     [ "$again" = "$first" ] || fail "the repeated payment was answered with '$again', the first with '$first'"
-    executed=$(curl -sf --max-time 5 "http://127.0.0.1:$acme_port/_ledger" | grep -o "\"$key\"" | wc -l)
+    grep -qi '^Idempotent-Replayed: true' "$dir/again.head" || fail "the repeated payment is not marked as replayed"
+    cmp -s "$dir/first.json" "$dir/again.json" || fail "the repeated payment had another answer than the first"
+    executed=$(count "$acme_port" _ledger "$key")
     [ "$executed" -eq 1 ] || fail "the payment was executed $executed times, expected once"
-    standby=$(curl -sf --max-time 5 "http://127.0.0.1:$standby_port/_ledger" | grep -o "\"$key\"" | wc -l)
+    asked=$(count "$acme_port" _requests "$key")
+    [ "$asked" -eq 1 ] || fail "the processor was asked $asked times, expected once"
+    standby=$(count "$standby_port" _requests "$key")
     [ "$standby" -eq 0 ] || fail "the payment also reached the standby processor"
     stop_weir
-    say "smoke: paid ($first), repeated ($again), executed once, stopped in order"
+    say "smoke: paid ($first), replayed ($again), asked for once, executed once, stopped in order"
 }
 
 packages_install
@@ -332,6 +372,7 @@ build
 [ -x "$weir" ] && [ -x "$sandbox" ] || fail "the build made no $weir or no $sandbox"
 ports_check
 certificates
+store_forget
 configuration
 trap on_exit EXIT
 trap on_signal INT TERM HUP
@@ -342,6 +383,7 @@ if [ "$smoke" = yes ]; then
     smoke_test
     exit 0
 fi
+show_payment
 print_welcome
 wait "$weir_pid" || true
 fail "weir ended by itself; its last words are in $dir/weir.log and $dir/events.log"

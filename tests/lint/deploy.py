@@ -41,6 +41,10 @@ def check_image(tree, path):
     for word in ("HEALTHCHECK", "ENTRYPOINT", "STOPSIGNAL SIGTERM"):
         if not re.search(rf"^{word}\b", last, re.M):
             tree.finding(path, 1, f"no {word}")
+    # A binary without one of its libraries does not start, and nobody builds this image here.
+    for built_with in re.findall(r"^(lib\S+)-dev$", tree.text("deploy/packages.txt"), re.M):
+        if built_with != "libc6" and not re.search(rf" {re.escape(built_with)}[\d.-]* ", last):
+            tree.finding(path, 1, f"weir is built with {built_with}-dev, and the image has no {built_with}")
     for copied in re.findall(r"^COPY (?!--from)(\S+) \S", text, re.M):
         if copied != "." and copied not in tree.files():
             tree.finding(path, 1, f"COPY {copied}: no such file")
