@@ -98,13 +98,25 @@ static char *put_request(char *at, const char *end, const struct exchange *x)
     return put_own(at, KEY_OF_TEXT("weir.listener"), bytes_from_text(x->listener->name));
 }
 
+/* A record may be bound to another processor than the one that its route has now: then that one was asked. */
+static char *put_route(char *at, const struct exchange *x)
+{
+    struct route_ready *route = x->route;
+    if (x->processor_conf == route->processor_conf) {
+        *at++ = ',';
+        return bytes_put(at, bytes_of(route->access, route->access_len));
+    }
+    at = put_own(at, KEY_OF_TEXT("http.route"), bytes_from_text(route->conf->name));
+    at = put_own(at, KEY_OF_TEXT("weir.route"), bytes_from_text(route->conf->name));
+    return put_own(at, KEY_OF_TEXT("weir.processor"), bytes_from_text(x->processor_conf->name));
+}
+
 static char *put_routing(char *at, const struct exchange *x)
 {
     if (x->route == NULL) {
         return at;
     }
-    *at++ = ',';
-    at = bytes_put(at, bytes_of(x->route->access, x->route->access_len));
+    at = put_route(at, x);
     if (x->call.state != CALL_IDLE) {
         at = put_own(at, KEY_OF_TEXT("server.address"), bytes_from_text(call_endpoint_text(&x->call)));
         at = put_number(at, KEY("weir.attempts"), (uint64_t)x->call.attempts + x->link_tries);

@@ -2,18 +2,26 @@
  * What the files of the simulator share: one world with one random number
  * generator, one clock, one queue of events, and everything that lives in it.
  *
- * The gate, upstream, policy, http, conf and base code is the real one. Under
- * the headers io/loop, io/timer, io/stream, io/resolve, io/tls, base/clock,
- * base/digest and base/log other object files are linked: those of this folder.
+ * The gate, upstream, policy, http, conf and base code is the real one, and so
+ * is the frame of the store (src/store/store.c). Under the headers io/loop,
+ * io/timer, io/stream, io/resolve, io/tls, base/clock, base/digest and base/log
+ * other object files are linked, and another kind of store: those of this folder.
  * Their functions have no parameter for a world, so there is one, `sim`.
  *
- *   sim_world       random numbers, clock, events        sim_client     who asks
- *   sim_loop        turns, timers, names                 sim_request    what is asked
+ *   sim_world       random numbers, clock, events        sim_client     who asks, in every wrong way
+ *   sim_weir        processes: begin, kill, stop, end    sim_request    what is asked
+ *   sim_loop        turns, timers, names                 sim_payer      who pays, and asks again
  *   sim_stream      a connection as weir sees it         sim_processor  who answers
  *   sim_wire        the same as its peer sees it         sim_answer     what is answered
+ *   sim_store       a store that many weirs share        sim_bank       what is answered to payments
  *   sim_log         access lines and events              sim_conf       generations
  *   sim_oracle      what must hold, as it happens        sim_table      phase x reason
- *   sim_verdict     what must agree at the end           sim_main       runs and counts
+ *   sim_verdict     what must agree at the end           sim_story      what happens in a run
+ *   sim_ledger      what must hold of payments           sim_main       runs and counts
+ *
+ * There are two kinds of runs. A wire run has one weir and clients, links and
+ * bytes that go wrong in every way. A money run has two weirs over one store,
+ * payments that are asked for again and again, and everything else may die.
  */
 #ifndef WEIR_TESTS_SIM_H
 #define WEIR_TESTS_SIM_H
@@ -31,7 +39,9 @@
 #include "weir/http/message.h"
 #include "weir/io/loop.h"
 #include "weir/io/stream.h"
+#include "weir/policy/idem.h"
 #include "weir/policy/reason.h"
+#include "weir/store/store.h"
 #include "weir/upstream/upstream.h"
 
 #define SIM_MS UINT64_C(1000)
@@ -41,12 +51,21 @@
 #define SIM_ROUTES_MAX 4
 #define SIM_LISTENERS_MAX 2
 #define SIM_PLANS_MAX 8    /* generations of one run */
+#define SIM_SEATS_MAX 2    /* weirs at one time */
+#define SIM_WEIRS_MAX 10   /* weirs of one run, those that were killed included */
+#define SIM_NEVER UINT64_MAX
+/* Nobody asks for a payment this long after it was settled, or began. */
+#define SIM_KEEP_RECEIPT_MS 400000
+#define SIM_KEEP_UNKNOWN_MS 900000
 #define SIM_CLIENTS_MAX 20
 #define SIM_BURST_MAX 6    /* requests that are sent without waiting for an answer */
 
 /* ---- sim_world.c ---- */
 
+struct sim_weir;
+
 struct sim_event {
+    struct sim_weir *weir;                  /* who sees it: not while it stands still, never once it is dead; NULL: the world */
     uint64_t due_us;
     uint64_t order;                         /* among those of one moment: random */
     size_t place;                           /* in the heap, from 1; 0: not in it */
@@ -66,6 +85,17 @@ struct sim_weather {
     unsigned odd_request, leave, slow_reader, burst;
     unsigned write_breaks;          /* one write in so many breaks; 0: none */
     uint64_t latency_us;
+
+    /* money runs */
+    unsigned kill_one_in, freeze_one_in;    /* of the moments in which a weir acts on the world; 0: never */
+    unsigned restart_late;                  /* a killed weir comes back late, or not at all */
+    unsigned store_slow, store_breaks;      /* letters to the store, in thousandths */
+    unsigned store_late;                    /* of what was on its way when a connection broke: arrives after all */
+    unsigned store_out;                     /* times in which it is away, full, or not to be trusted */
+    bool store_forgets;                     /* it loses records: only where every processor de-duplicates */
+    bool clock_steps;                       /* the store's */
+    unsigned bad_bank;                      /* answers that prove nothing, and executions without an answer */
+    unsigned unread;                        /* clients that lose their patience */
 };
 
 /* Numbers of one generation, as the oracle and the actors need them. */
@@ -80,25 +110,58 @@ struct sim_plan {
         unsigned header_ms, body_ms, idle_ms, write_ms;
     } listeners[SIM_LISTENERS_MAX];
     struct sim_processor_plan {
-        bool stripe, resolved;
+        bool bank;           /* executes one key once: of the profile "bank", else "till" */
+        bool resolved;
         int place_count;
-        unsigned connect_ms, response_ms, total_ms, idle_ms, age_ms;
+        unsigned connect_ms, response_ms, total_ms, late_ms, idle_ms, age_ms;
         unsigned connections, queue, concurrency;
     } processors[SIM_PROCESSORS_MAX];
     struct sim_route_plan {
         int processor;
         bool stream;
+        bool keyed;      /* requests with a key have a record */
+        bool required;   /* requests without one are refused */
+        bool derived;    /* upstream keys */
+        bool passes;     /* store_down: pass */
+        bool sticky;
+        unsigned wait_ms;
     } routes[SIM_ROUTES_MAX];
+    unsigned keep_ms, keep_receipt_ms, keep_unknown_ms, begin_timeout_ms;
     unsigned announce_ms, drain_ms;
     unsigned longest_ms; /* of any request's stay */
 };
 
+/* One process: its loop, and all that turns on it. */
+struct sim_weir {
+    int number;              /* in sim.weirs: who comes back after a kill is another */
+    int seat;                /* its ports, of SIM_SEATS_MAX */
+    struct loop *loop;
+    struct gate *gate;
+    struct upstream *upstream;
+    struct stats *stats;
+    struct store *store;
+    unsigned plan_number;    /* of the generation in use; 0: none yet */
+    uint64_t lines;          /* access lines */
+    bool dead;               /* killed: what it still does is done to nobody */
+    uint64_t killed_at_us;
+    bool thaws;
+    bool frozen;             /* stopped (SIGSTOP): the world goes on without it */
+    uint64_t thaws_at_us;    /* and, behind that, when it last did */
+    uint64_t draining_at_us, cut_at_us; /* 0: not yet */
+    bool sudden;             /* a second TERM comes before the drain is over */
+    bool over;               /* quiet or cut: it does not turn any more */
+    struct sim_event reload, close, cut, thaw, kill;
+};
+
 struct sim_case;
 struct sim_client;
+struct sim_payer;
+struct sim_payment;
 struct sim_server;
 
 struct sim_counts {
     uint64_t exchanges, reused, bursts, reloads, reloads_refused, drains, cuts, accepted, strays;
+    uint64_t payments, executions, replays, takeovers, kills, freezes, unknowns, late_begins, losses, outages;
 };
 
 struct sim {
@@ -109,8 +172,10 @@ struct sim {
     uint64_t hash;           /* of everything that happened: equal for equal seeds */
     bool trace;
     bool busy;               /* a run is under way: an abort is its */
+    bool money;              /* what kind of run */
     const char *program;     /* for the command that replays a run */
     uint64_t exchanges_per_run;
+    char secret_path[64], tenants_path[64]; /* files that the configurations name */
 
     struct sim_event **heap;
     size_t heap_len, heap_size;
@@ -118,20 +183,21 @@ struct sim {
 
     struct sim_weather weather;
     struct sim_plan plans[SIM_PLANS_MAX]; /* by number; 0 is none */
-    unsigned plan_number;                 /* in use */
+    unsigned plan_count;                  /* made so far */
     unsigned body_max, header_max;        /* of the run's listeners */
     uint32_t clients_max;
     size_t buffers_max;
     bool proxy[SIM_LISTENERS_MAX];        /* listeners that want a PROXY header */
     bool refuse_binds;                    /* the next acceptor_open fails */
-    bool over;                            /* the gate is quiet: actors rest */
+    bool over;                            /* the gates are quiet: actors rest */
+    bool healed;                          /* money runs: nothing fails any more */
 
-    struct loop *loop;
-    struct gate *gate;
-    struct upstream *upstream;
-    struct stats *stats;
+    struct sim_weir *weirs[SIM_WEIRS_MAX];
+    int weir_count;
+    struct sim_weir *weir;                /* whose code runs; NULL: the world's */
     struct blocks blocks;                 /* of the actors */
-    struct list streams;                  /* every connection of the run */
+    struct list streams;                  /* connections that weir has */
+    struct list streams_past;             /* and had */
     struct list acceptors;
     uint64_t stream_count;
     struct sim_case **cases;              /* by nonce - 1 */
@@ -139,8 +205,10 @@ struct sim {
     uint64_t asked;                       /* requests that clients planned so far */
     struct sim_client *clients[SIM_CLIENTS_MAX];
     int client_count;
-    uint64_t lines;                       /* access lines of this run */
-    uint64_t draining_at_us, cut_at_us;   /* 0: not yet */
+    struct sim_payer **payers;
+    size_t payer_count, payer_size;
+    struct sim_payment **payments;        /* by number - 1 */
+    size_t payment_count, payment_size;
     struct sim_counts counts;             /* over all runs */
 };
 extern struct sim sim;
@@ -191,13 +259,35 @@ WEIR_NORETURN void sim_violated(const char *format, ...) WEIR_PRINTF(1, 2);
 
 /* ---- sim_loop.c ---- */
 
-/* One turn; false: nothing is left to wait for. */
-bool sim_turn(struct loop *loop);
+/* One turn of the world and of every weir in it; false: nothing is left to wait for. */
+bool sim_turn(void);
 size_t sim_timers_armed(const struct loop *loop);
-/* Nothing is deferred and nothing closing: the next turn waits. */
-bool sim_loop_settled(const struct loop *loop);
+/* What was deferred and what was closed goes, over a few turns; time must not have to pass for it. */
+void sim_loop_settle(struct loop *loop);
+struct sim_weir *sim_loop_weir(const struct loop *loop);
 /* on_closed of `stream` comes at the end of this turn. */
 void sim_loop_closing(struct loop *loop, struct list *in_closing);
+
+/* ---- sim_weir.c: processes ---- */
+
+/* Begins one on a seat. */
+struct sim_weir *sim_weir_start(int seat);
+/* The one on a seat that lives and is not at its end; NULL: there is none just now. */
+struct sim_weir *sim_weir_at(int seat);
+/* Takes the next generation into use. False: it could not be used. */
+bool sim_weir_reload(struct sim_weir *weir);
+/* SIGKILL: its connections end as the kernel ends them; what it does from now on has no effect. */
+void sim_weir_kill(struct sim_weir *weir);
+/* SIGSTOP and SIGCONT: the world goes on for so long before this returns. */
+void sim_weir_freeze(struct sim_weir *weir, uint64_t for_us);
+/* A weir is about to act on the world, or just has: the moments in which to die or to stand still matter. */
+void sim_weir_falter(struct sim_weir *weir);
+/* TERM. */
+void sim_weir_drain(struct sim_weir *weir);
+/* All of them are at their ends. */
+bool sim_weirs_over(void);
+/* Takes everything down; what was left over is a violation. */
+void sim_weirs_end(void);
 
 /* ---- sim_wire.c, sim_stream.c: a connection ---- */
 
@@ -230,12 +320,14 @@ struct stream {
     uint64_t id;
     bool is_link;
     struct loop *loop;
+    struct sim_weir *weir;
     struct addr addr_peer;
 
     /* weir's end */
     const struct stream_ops *ops; /* NULL until attached */
     void *owner;
     bool connecting, paused, ended, closing, gone, shut_asked, fin_out, was_high;
+    bool buried;                  /* closed by a weir that is dead */
     bool due_drain, due_broken;
     enum err broken;
     struct buf queue;
@@ -293,6 +385,12 @@ void sim_reset(struct stream *stream);
 /* How the peer reads: `takes` bytes every `gap_us`; 0 stops it. */
 void sim_read_rate(struct stream *stream, size_t takes, uint64_t gap_us);
 void sim_streams_free(void);
+/* weir is through with it; its peer may not be. */
+void sim_stream_past(struct stream *stream);
+/* Its weir was killed. */
+void sim_stream_orphan(struct stream *stream);
+/* Listening sockets of a weir that was killed. */
+void sim_acceptors_orphan(const struct sim_weir *weir);
 
 /* Between sim_stream.c and sim_wire.c: */
 struct stream *sim_stream_make(struct loop *loop, bool is_link);
@@ -318,9 +416,14 @@ void sim_sender_stop(struct sim_sender *sender);
 
 /* ---- sim_conf.c ---- */
 
-/* Makes the next generation, of another plan. NULL: it did not load (a defect). */
-struct generation *sim_generation_make(unsigned number);
-const struct sim_plan *sim_plan(void);
+/* Makes a generation for a weir, of a new plan when there is none of this number yet. */
+struct generation *sim_generation_make(const struct sim_weir *weir, unsigned number);
+/* The plan that a weir is on. */
+const struct sim_plan *sim_plan_of(const struct sim_weir *weir);
+uint16_t sim_port(const struct sim_plan *plan, int listener, int seat);
+/* Files that configurations name. */
+void sim_files_make(void);
+void sim_files_remove(void);
 
 /* ---- sim_processor.c ---- */
 
@@ -375,7 +478,12 @@ struct sim_case {
     const char *method;
     bool safe, keyed, chunked, expects, close;
     int route;
+    uint64_t body;                    /* whose pattern it has: the nonce, but for payments */
     uint64_t body_len;
+    struct sim_payment *payment;      /* NULL: it is asked for once, and by itself */
+    int variant;                      /* which of its payment's bodies it has */
+    char upstream_key[64];            /* that it was sent with */
+    bool took_over;                   /* the record of one that may have sent */
     size_t head_len;
     bool pipelined;                   /* sent before the answer to the one before it */
     bool lone;                        /* its client stays, reads, and behaves */
@@ -386,6 +494,7 @@ struct sim_case {
     uint64_t arrived_at_us;
 
     /* the links */
+    struct sim_weir *weir;            /* that its first byte reached; NULL: none */
     struct stream *link;              /* that took a byte of it; NULL: none did */
     unsigned takes;                   /* links that took its head */
     int link_processor;
@@ -412,8 +521,10 @@ struct sim_case {
     bool reset;                       /* its connection came to a reset that it did not ask for */
     struct sim_seen {
         bool begun, whole, own;       /* own: weir's own answer */
+        bool replayed;                /* marked so */
         unsigned status;
         uint64_t nonce;               /* of the processor's answer; 0: none */
+        uint64_t answer, len;         /* of a payment: its number and length */
         char request_id[40];
         enum reason reason;
         enum outcome outcome;
@@ -426,6 +537,8 @@ struct sim_case *sim_case_new(void);
 struct sim_case *sim_case_of(uint64_t nonce); /* NULL: no such nonce */
 /* "/r1/n17?x" to 17; 0: none. */
 uint64_t sim_nonce_in(struct bytes text);
+/* Of a request: its path says it, or for a payment, whose path is the same each time, its X-Request-Id. */
+uint64_t sim_nonce_of(const struct http_head *head);
 void sim_request_make(struct sim_case *about, struct sim_bytes *out, bool last);
 /* The reason that a kind must be refused with; REASON_OK: it is fine. */
 enum reason sim_kind_reason(enum sim_kind kind);
@@ -433,10 +546,110 @@ enum reason sim_kind_reason(enum sim_kind kind);
 /* ---- sim_client.c ---- */
 
 void sim_clients_begin(void);
+/* What an answer's field says; anything else is a violation. */
+enum outcome sim_outcome_of(const char *text);
+enum retry sim_retry_of(const char *text);
 void sim_clients_end(void);
 /* Slow readers read on, so that a drain comes to its end. */
 void sim_clients_hurry(void);
 bool sim_clients_done(void);
+
+/* ---- sim_story.c ---- */
+
+/* One run, whole; its hash. */
+uint64_t story_run(uint64_t seed);
+/* The one on this seat was killed. */
+void story_lost(int seat);
+/* After every turn. */
+void story_watch(void);
+
+/* ---- sim_store.c ---- */
+
+void sim_store_begin(void);
+void sim_store_end(void);
+/* From now on it answers everything, soon. */
+void sim_store_heal(void);
+/* No weir has a store that is not closed yet. */
+bool sim_stores_closed(void);
+
+/* ---- sim_payer.c: payments, and who asks for them ---- */
+
+#define SIM_VARIANTS_MAX 2
+#define SIM_TENANTS_MAX 5
+
+/* One key of one tenant, and all that is known of it. */
+struct sim_payment {
+    uint64_t number;
+    int tenant;
+    uint64_t key;
+    const char *method;
+    int route;
+    uint64_t bodies[SIM_VARIANTS_MAX]; /* the second: somebody uses the key for something else */
+    uint64_t body_lens[SIM_VARIANTS_MAX];
+    uint64_t begun_us;
+    uint64_t ask_until_us;        /* nobody asks for it any more */
+
+    struct sim_case **cases;      /* every request for it */
+    size_t case_count, case_size;
+
+    /* the ledger's */
+    unsigned executions;
+    struct sim_case *executed;    /* the request that it was executed for */
+    bool final;                   /* somebody has its answer */
+    unsigned status;
+    uint64_t answer;              /* number of it */
+    uint64_t answer_len;
+    int tells, resolves;          /* at the store */
+    int told_lines, resolved_lines, lines_lost;
+};
+
+void sim_payers_begin(void);
+void sim_payers_end(void);
+bool sim_payers_done(void);
+/* Nothing fails any more: who has no answer yet gets the time to ask for it. */
+void sim_payers_healed(void);
+/* Somebody has the final answer: the others ask for some time yet. */
+void sim_payment_final(struct sim_payment *payment);
+
+/* ---- sim_bank.c ---- */
+
+void sim_bank_begin(void);
+void sim_bank_end(void);
+/* A payment reached a processor, whole: what is done about it, and said. */
+void sim_bank_take(struct sim_answer *answer, struct sim_case *about, const char *key, int processor,
+                   struct sim_bytes *out, struct stream *stream);
+/* What answer `number` is. False: there is none. */
+struct sim_said {
+    struct sim_payment *payment;
+    struct sim_case *about;
+    uint16_t status;
+    uint64_t len;
+    bool executed;        /* or declined */
+};
+bool sim_bank_said(uint64_t number, struct sim_said *said);
+/* For how long its processors remember a key, where they do. */
+unsigned sim_bank_retention_s(void);
+
+/* ---- sim_ledger.c ---- */
+
+void ledger_begin(void);
+void ledger_end(void);
+/* A processor executed it. */
+void ledger_executed(struct sim_payment *payment, struct sim_case *about, int processor);
+/* A link took the first bytes of it, with this head. */
+void ledger_sent(struct sim_case *about, struct bytes head);
+/* A client read an answer to it, whole. */
+void ledger_answered(struct sim_case *about);
+/* The store's table: an operation was applied; a reply will never be read (op NULL: there was none); a record came to the end
+ * of its time; records were lost. */
+void ledger_applied(const struct idem_op *op, const struct idem_result *result);
+void ledger_reply_lost(const struct idem_op *op, const struct idem_result *result);
+void ledger_dropped(const struct idem_record *record);
+void ledger_forgotten(void);
+/* Whether a request took over the record of one that may have sent. */
+bool ledger_took_over(const char *request_id);
+/* An `unknown` or a `resolved` line. */
+void ledger_event(const char *event, const struct log_field *fields, int count);
 
 /* ---- sim_oracle.c ---- */
 
@@ -451,7 +664,7 @@ void oracle_line(struct bytes line);
 /* At the end of every turn. */
 void oracle_turn(void);
 /* Right behind gate_drain: who has nothing to say is sent away. */
-void oracle_drained(void);
+void oracle_drained(const struct sim_weir *weir);
 /* weir gave up a client's connection while `about` had no answer. */
 void oracle_ignored(const struct sim_case *about, const struct stream *stream);
 
@@ -465,10 +678,11 @@ void verdict_end(void);
 
 /* ---- sim_table.c: phase x reason ---- */
 
-enum sim_sent { SENT_NO, SENT_YES };
+enum sim_sent { SENT_NO, SENT_YES, SENT_OVER, SENT_OTHER, SENT_STORED };
 enum sim_reply {
     REPLY_PROCESSORS, /* the processor's answer, whole */
     REPLY_OWN,        /* weir's own answer; where the processor's had begun, the connection is cut */
+    REPLY_STORED,     /* a processor's answer to another with its key */
     REPLY_NONE,       /* nobody to tell */
 };
 enum sim_fate {

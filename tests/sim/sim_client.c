@@ -90,7 +90,7 @@ static void copy_field(const struct http_head *head, const char *name, char *tex
     (void)bytes_to_text(field != NULL ? field->value : BYTES_NONE, text, size);
 }
 
-static enum outcome outcome_of(const char *text)
+enum outcome sim_outcome_of(const char *text)
 {
     for (int i = 0; i < OUTCOME_COUNT; i++) {
         if (strcmp(text, outcome_name((enum outcome)i)) == 0) {
@@ -100,7 +100,7 @@ static enum outcome outcome_of(const char *text)
     sim_violated("an answer says Weir-Outcome: '%s'", text);
 }
 
-static enum retry retry_of(const char *text)
+enum retry sim_retry_of(const char *text)
 {
     for (int i = 0; i < RETRY_COUNT; i++) {
         if (strcmp(text, retry_name((enum retry)i)) == 0) {
@@ -120,7 +120,7 @@ static void on_head(struct sim_client *client, const struct http_head *head)
     seen->close = !head->keep_alive;
     copy_field(head, "weir-request-id", seen->request_id, sizeof seen->request_id);
     copy_field(head, "weir-outcome", text, sizeof text);
-    seen->outcome = outcome_of(text);
+    seen->outcome = sim_outcome_of(text);
     copy_field(head, "sim-nonce", text, sizeof text);
     if (!bytes_to_u64(bytes_from_text(text), &seen->nonce)) {
         seen->nonce = 0;
@@ -130,7 +130,7 @@ static void on_head(struct sim_client *client, const struct http_head *head)
     seen->reason = seen->own ? reason_find(bytes_from_text(text)) : REASON_OK;
     if (seen->own) {
         copy_field(head, "weir-retry", text, sizeof text);
-        seen->retry = retry_of(text);
+        seen->retry = sim_retry_of(text);
     }
     client->body_seen = 0;
     sim_note("answer head", about->nonce, head->status, seen->reason);
@@ -381,7 +381,7 @@ static void choose_reading(struct sim_client *client)
 
 static void connect_now(struct sim_client *client)
 {
-    const struct sim_plan *plan = sim_plan();
+    const struct sim_plan *plan = sim_plan_of(sim.weirs[0]);
     const struct sim_listener_plan *listener = &plan->listeners[sim_below((uint64_t)plan->listener_count)];
     client->connections_left--;
     client->stream = sim_dial(listener->port, &client->from, &client_ops, client);

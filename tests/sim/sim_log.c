@@ -13,8 +13,8 @@
 bool log_line(struct log *log, enum log_stream stream, struct bytes line)
 {
     (void)log;
-    CHECK(line.len <= LOG_LINE_BYTES);
-    if (stream == LOG_ACCESS) {
+    CHECK(line.len <= LOG_LINE_BYTES && sim.weir != NULL);
+    if (stream == LOG_ACCESS && !sim.weir->dead) {
         sim_note_text("access", line);
         oracle_line(line);
     }
@@ -33,9 +33,11 @@ void log_event_fields(struct log *log, enum log_level level, const char *event, 
 {
     (void)log;
     (void)level;
-    (void)fields;
     CHECK(event != NULL && message != NULL && count >= 0);
     sim_note_text("event", bytes_from_text(event));
+    if (sim.weir != NULL && !sim.weir->dead) {
+        ledger_event(event, fields, count);
+    }
 }
 
 void log_say(struct log *log, enum log_level level, const char *event, const char *message)

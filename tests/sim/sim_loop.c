@@ -1,8 +1,10 @@
 /*
- * The loop, its timers and its resolvers (io/loop.h, io/timer.h, io/resolve.h)
+ * Loops, their timers and their resolvers (io/loop.h, io/timer.h, io/resolve.h)
  * over the world's clock. A turn keeps libuv's order, which the gate relies on:
  * timers, events, what was deferred, what was closed. Time moves between turns,
- * and a little within one.
+ * and a little within one. All weirs turn together, but those that are dead or
+ * stand still; one that is stopped in the middle of its turn stays there, and
+ * the world turns on inside.
  */
 #include "sim.h"
 
@@ -15,8 +17,10 @@
 
 #define TIMER_LATE_US_MAX 8000 /* a slot of the real wheel */
 #define EVENTS_PER_TURN_MAX 6
+#define SETTLE_TURNS 24
 
 struct loop {
+    struct sim_weir *weir;
     struct list deferred;
     struct list closing;   /* of struct stream */
     struct list timers;    /* armed, in no order */
@@ -30,7 +34,8 @@ struct loop {
 struct loop *loop_open(size_t buffers_bytes)
 {
     struct loop *loop = calloc(1, sizeof *loop);
-    CHECK(loop != NULL);
+    CHECK(loop != NULL && sim.weir != NULL);
+    loop->weir = sim.weir;
     list_init(&loop->deferred);
     list_init(&loop->closing);
     list_init(&loop->timers);
@@ -82,7 +87,13 @@ size_t sim_timers_armed(const struct loop *loop)
     return loop->timer_count;
 }
 
-bool sim_loop_settled(const struct loop *loop)
+struct sim_weir *sim_loop_weir(const struct loop *loop)
+{
+    return loop->weir;
+}
+
+/* Nothing is deferred and nothing closing: the next turn waits. */
+static bool is_settled(const struct loop *loop)
 {
     return list_empty(&loop->deferred) && list_empty(&loop->closing);
 }
@@ -150,14 +161,32 @@ static void run_timers(struct loop *loop)
     }
 }
 
+/* What happens to a weir that is dead happens no more; to one that stands still, when it goes on. */
+static bool is_seen(struct sim_event *event)
+{
+    const struct sim_weir *weir = event->weir;
+    if (weir == NULL || !(weir->dead || weir->frozen)) {
+        return true;
+    }
+    if (!weir->dead) {
+        sim_at(event, weir->thaws_at_us + sim_below(50));
+    }
+    return false;
+}
+
 static void run_events(void)
 {
     uint64_t left = sim_between(1, EVENTS_PER_TURN_MAX);
     struct sim_event *event;
     while (left-- > 0 && (event = sim_next()) != NULL && event->due_us <= sim.now_us) {
         sim_cancel(event);
-        sim.step++;
-        event->fire(event);
+        if (is_seen(event)) {
+            struct sim_weir *before = sim.weir;
+            sim.step++;
+            sim.weir = event->weir;
+            event->fire(event);
+            sim.weir = before;
+        }
     }
 }
 
@@ -184,17 +213,18 @@ static void run_closing(struct loop *loop)
         list_remove(&stream->in_closing);
         buf_reset(&stream->queue);
         stream->gone = true;
+        sim_stream_past(stream);
         if (stream->ops != NULL && stream->ops->on_closed != NULL) {
             stream->ops->on_closed(stream->owner);
         }
     }
 }
 
-/* When the loop next has something to do; UINT64_MAX: never. */
-static uint64_t next_us(const struct loop *loop)
+/* When a loop next has something to do; SIM_NEVER: never. */
+static uint64_t next_of(const struct loop *loop)
 {
-    uint64_t next = sim_next() != NULL ? sim_next()->due_us : UINT64_MAX;
-    if (!sim_loop_settled(loop)) {
+    uint64_t next = SIM_NEVER;
+    if (!is_settled(loop)) {
         return sim.now_us;
     }
     list_each (timer, after, &loop->timers, struct timer, in_slot) {
@@ -203,30 +233,90 @@ static uint64_t next_us(const struct loop *loop)
     return next;
 }
 
-bool sim_turn(struct loop *loop)
+static bool is_turning(const struct sim_weir *weir)
 {
-    uint64_t next = next_us(loop);
-    if (next == UINT64_MAX) {
+    return weir->loop != NULL && !weir->dead && !weir->frozen;
+}
+
+static uint64_t next_us(void)
+{
+    uint64_t next = sim_next() != NULL ? sim_next()->due_us : SIM_NEVER;
+    for (int i = 0; i < sim.weir_count && next > sim.now_us; i++) {
+        if (is_turning(sim.weirs[i])) {
+            uint64_t its = next_of(sim.weirs[i]->loop);
+            next = its < next ? its : next;
+        }
+    }
+    return next;
+}
+
+static void finish_turn(struct loop *loop)
+{
+    run_deferred(loop);
+    run_closing(loop);
+}
+
+/* One half of a turn, for each weir. */
+static void each_weir(void (*part)(struct loop *loop))
+{
+    struct sim_weir *before = sim.weir;
+    int first = sim.weir_count > 1 ? (int)sim_below((uint64_t)sim.weir_count) : 0;
+    for (int i = 0; i < sim.weir_count; i++) {
+        struct sim_weir *weir = sim.weirs[(first + i) % sim.weir_count];
+        if (is_turning(weir)) {
+            sim.weir = weir;
+            part(weir->loop);
+        }
+    }
+    sim.weir = before;
+}
+
+bool sim_turn(void)
+{
+    uint64_t next = next_us();
+    if (next == SIM_NEVER) {
         return false;
     }
     sim.now_us = next > sim.now_us ? next : sim.now_us + sim_below(10);
-    run_timers(loop);
+    each_weir(run_timers);
     run_events();
-    run_deferred(loop);
-    run_closing(loop);
+    each_weir(finish_turn);
     return true;
+}
+
+/* Timers whose time has come, and be it now. */
+static bool hasten_timers(struct loop *loop)
+{
+    bool any = false;
+    list_each (timer, after, &loop->timers, struct timer, in_slot) {
+        if (timer->due_us <= sim.now_us) {
+            timer->slot_us = sim.now_us;
+            any = true;
+        }
+    }
+    if (any) {
+        run_timers(loop);
+    }
+    return any;
+}
+
+void sim_loop_settle(struct loop *loop)
+{
+    for (int turn = 0; turn < SETTLE_TURNS && (hasten_timers(loop) || !is_settled(loop)); turn++) {
+        finish_turn(loop);
+    }
 }
 
 void loop_run(struct loop *loop)
 {
     loop->stopped = false;
-    while (!loop->stopped && sim_turn(loop)) {
+    while (!loop->stopped && sim_turn()) {
     }
 }
 
 bool loop_close(struct loop *loop)
 {
-    if (!sim_loop_settled(loop) || loop->timer_count > 0 || loop->blocks.used_bytes > 0) {
+    if (!is_settled(loop) || loop->timer_count > 0 || loop->blocks.used_bytes > 0) {
         return false;
     }
     blocks_close(&loop->blocks);
@@ -295,6 +385,7 @@ struct resolver *resolver_open(struct loop *loop, const char *host, uint16_t por
     CHECK(resolver != NULL && host[0] == 'p');
     *resolver = (struct resolver){.loop = loop, .cb = cb, .owner = owner, .port = port, .processor = host[1] - '0'};
     resolver->answer.fire = on_answer;
+    resolver->answer.weir = sim_loop_weir(loop);
     sim_after(&resolver->answer, sim_chance(50) ? sim_below(SIM_MS) : sim_below(300 * SIM_MS));
     return resolver;
 }

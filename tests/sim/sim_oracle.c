@@ -13,7 +13,8 @@
 #include "weir/base/json.h"
 
 /* Bounds that no key of a configuration names: a read, a head and the marks of stream.h together. */
-#define QUEUE_CLIENT_MAX ((size_t)STREAM_QUEUE_HIGH_BYTES + 160 * 1024)
+#define HELD_MAX ((size_t)1024 * 1024) /* of a keyed answer; it goes to its client in one piece */
+#define QUEUE_CLIENT_MAX ((size_t)STREAM_QUEUE_HIGH_BYTES + 160 * 1024 + HELD_MAX)
 #define QUEUE_LINK_MAX ((size_t)STREAM_QUEUE_HIGH_BYTES + 400 * 1024)
 #define ENDED_MAX 512
 
@@ -31,10 +32,10 @@ void oracle_begin(void)
 enum limit { LIMIT_CONNECTIONS, LIMIT_QUEUE, LIMIT_CONCURRENCY };
 
 /* A reload that lowers a limit leaves what is above it: the largest so far counts. */
-static unsigned limit_of(int processor, enum limit limit)
+static unsigned limit_of(const struct sim_weir *weir, int processor, enum limit limit)
 {
     unsigned most = 0;
-    for (unsigned i = 1; i <= sim.plan_number; i++) {
+    for (unsigned i = 1; i <= weir->plan_number; i++) {
         const struct sim_processor_plan *plan = &sim.plans[i].processors[processor];
         unsigned value = limit == LIMIT_CONNECTIONS ? plan->connections
                          : limit == LIMIT_QUEUE     ? plan->queue
@@ -46,7 +47,7 @@ static unsigned limit_of(int processor, enum limit limit)
 
 static bool may_stream(const struct sim_case *about)
 {
-    for (unsigned i = about->begun_generation; i <= sim.plan_number; i++) {
+    for (unsigned i = about->begun_generation; about->weir != NULL && i <= about->weir->plan_number; i++) {
         if (sim.plans[i].routes[about->route].stream) {
             return true;
         }
@@ -61,13 +62,21 @@ static int processor_of(const struct addr *addr)
 
 /* ---- a write to a link ---- */
 
+/* Of the first line or, where payments have the same one each time, of X-Request-Id. */
+static uint64_t nonce_in_head(struct bytes head)
+{
+    uint64_t nonce = sim_nonce_in(bytes_take(head, bytes_find(head, '\r')));
+    size_t at = nonce == 0 ? bytes_find_text(head, BYTES("X-Request-Id: /n")) : SIZE_MAX;
+    return at == SIZE_MAX ? nonce : sim_nonce_in(bytes_skip(head, at));
+}
+
 static uint64_t nonce_of_head(const struct bytes *parts, int count)
 {
     static const char *const methods[] = {"POST /", "PUT /", "PATCH /", "GET /", "HEAD /", "DELETE /", "OPTIONS /",
                                           "TRACE /", "CONNECT /"};
     for (size_t i = 0; count > 0 && i < ARRAY_COUNT(methods); i++) {
         if (bytes_starts_with(parts[0], bytes_from_text(methods[i]))) {
-            return sim_nonce_in(bytes_take(parts[0], bytes_find(parts[0], '\r')));
+            return nonce_in_head(parts[0]);
         }
     }
     return 0;
@@ -84,7 +93,8 @@ static void check_reuse(const struct stream *link, const struct sim_case *about,
         sim_violated("n%" PRIu64 " goes out on link %" PRIu64 ", where n%" PRIu64 " was answered early", about->nonce,
                      link->id, last->nonce);
     }
-    if (last->lines != 1 || (last->reason != REASON_OK && last->reason != REASON_CLIENT_GONE)) {
+    bool well = last->reason == REASON_OK || last->reason == REASON_CLIENT_GONE || last->reason == REASON_REPLAYED;
+    if (last->lines != 1 || !well) {
         sim_violated("n%" PRIu64 " goes out on link %" PRIu64 ", where n%" PRIu64 " did not end well", about->nonce,
                      link->id, last->nonce);
     }
@@ -96,7 +106,10 @@ static void check_link(const struct stream *link, const struct sim_case *about, 
     if (link->spoilt) {
         sim_violated("n%" PRIu64 " goes out on the spoilt link %" PRIu64, about->nonce, link->id);
     }
-    if (!about->safe && sim.now_us - link->idle_since_us > LINK_YOUNG_US + SIM_MS) {
+    bool stopped_meanwhile = link->weir->thaws_at_us >= link->idle_since_us; /* after it had looked, perhaps */
+    bool committed = link->last_case != NULL && link->last_case->phase == 'C'; /* it was held for the store's reply */
+    uint64_t young_us = LINK_YOUNG_US + (committed ? 60 * SIM_MS : SIM_MS);
+    if (!about->safe && !stopped_meanwhile && sim.now_us - link->idle_since_us > young_us) {
         sim_violated("n%" PRIu64 ", a %s, goes out on link %" PRIu64 ", idle for %" PRIu64 " us", about->nonce,
                      about->method, link->id, sim.now_us - link->idle_since_us);
     }
@@ -139,6 +152,9 @@ void oracle_write(struct stream *link, const struct bytes *parts, int count, boo
     }
     about->link = link;
     about->link_processor = processor_of(&link->addr_peer);
+    if (about->payment != NULL) {
+        ledger_sent(about, parts[0]);
+    }
     /* Strays that are on their way cannot be told from the answer; those that lie in the kernel can. */
     bool strays = link->stray_end > link->in_delivered;
     if (strays && link->in_arrives_us <= sim.now_us) {
@@ -154,7 +170,7 @@ void oracle_write(struct stream *link, const struct bytes *parts, int count, boo
 static void check_place(const struct stream *link, int processor)
 {
     int place = ((const uint8_t *)&link->addr_peer.u.v4.sin_addr)[3] - 1;
-    for (unsigned i = sim.plan_number; i > 0; i--) {
+    for (unsigned i = link->weir->plan_number; i > 0; i--) {
         const struct sim_processor_plan *plan = &sim.plans[i].processors[processor];
         if (processor < sim.plans[i].processor_count) {
             if (!plan->resolved && place >= plan->place_count) {
@@ -171,9 +187,9 @@ void oracle_connect(struct stream *link)
     int processor = processor_of(&link->addr_peer);
     check_place(link, processor);
     list_each (other, after, &sim.streams, struct stream, in_streams) {
-        open += other->is_link && !other->closing && addr_equal(&other->addr_peer, &link->addr_peer) ? 1 : 0;
+        open += other->is_link && other->weir == link->weir && !other->closing && addr_equal(&other->addr_peer, &link->addr_peer) ? 1 : 0;
     }
-    if (open > limit_of(processor, LIMIT_CONNECTIONS)) {
+    if (open > limit_of(link->weir, processor, LIMIT_CONNECTIONS)) {
         sim_violated("%u links to an endpoint of p%d, more than its pool has", open, processor);
     }
 }
@@ -185,7 +201,8 @@ void oracle_mark(struct stream *stream, const struct sim_mark *mark)
     struct sim_case *about = mark->about;
     switch (mark->kind) {
     case MARK_REQUEST_BEGUN:
-        about->begun_generation = sim.plan_number;
+        about->weir = stream->weir;
+        about->begun_generation = stream->weir->plan_number;
         about->lone = about->lone && !stream->shut_asked; /* else it is thrown away, and rightly */
         break;
     case MARK_REQUEST_WHOLE:
@@ -211,13 +228,13 @@ void oracle_accepted(struct stream *stream)
 {
     unsigned same = 0;
     unsigned most = 0;
-    for (unsigned i = 1; i <= sim.plan_number; i++) {
+    for (unsigned i = 1; i <= stream->weir->plan_number; i++) {
         for (int j = 0; j < sim.plans[i].listener_count; j++) {
             most = sim.plans[i].listeners[j].per_address > most ? sim.plans[i].listeners[j].per_address : most;
         }
     }
     list_each (other, after, &sim.streams, struct stream, in_streams) {
-        bool open = !other->is_link && other->ops != NULL && !other->closing;
+        bool open = !other->is_link && other->weir == stream->weir && other->ops != NULL && !other->closing;
         bool same_host = other->addr_peer.u.v4.sin_addr.s_addr == stream->addr_peer.u.v4.sin_addr.s_addr;
         same += open && same_host ? 1 : 0;
     }
@@ -292,7 +309,7 @@ static void check_generation(struct sim_case *about, struct bytes line)
     }
     (void)bytes_to_text(route, text, sizeof text);
     bool read = sscanf(text, "r%u-g%u", &index, &number) == 2;
-    if (!read || number < 1 || number > sim.plan_number || index != (unsigned)about->route) {
+    if (!read || number < 1 || number > sim.weir->plan_number || index != (unsigned)about->route) {
         sim_violated("n%" PRIu64 " ran on the route %s", about->nonce, text);
     }
     if (number < about->begun_generation || (!about->pipelined && number != about->begun_generation)) {
@@ -300,9 +317,36 @@ static void check_generation(struct sim_case *about, struct bytes line)
     }
     about->line_generation = number;
     int expected = sim.plans[number].routes[index].processor;
-    if (processor.len != 2 || processor.at[1] - '0' != expected ||
-        (about->link != NULL && about->link_processor != expected)) {
+    bool elsewhere = about->link != NULL && about->link_processor != expected;
+    if (about->took_over && about->link != NULL) {
+        expected = about->link_processor; /* the record's */
+        elsewhere = false;
+    }
+    bool named = processor.len == 2 && (processor.at[1] - '0' == expected || (about->took_over && about->link == NULL));
+    if (!named || elsewhere) {
         sim_violated("n%" PRIu64 " went to another processor than its route's", about->nonce);
+    }
+}
+
+static void check_sent(const struct sim_case *about, const struct table_row *row)
+{
+    bool sent = about->takes > 0;
+    bool may_be_sent = row->sent == SENT_YES || row->sent == SENT_STORED;
+    if ((sent && !may_be_sent) || (!sent && row->sent == SENT_YES) || (row->sent == SENT_OVER && !about->took_over)) {
+        sim_violated("n%" PRIu64 " ended as %s in phase %c, and %s byte of it was sent%s", about->nonce,
+                     reason_name(about->reason), about->phase, sent ? "a" : "no",
+                     about->took_over ? ", and it took over" : "");
+    }
+    bool unsent = row->sent == SENT_NO && !about->took_over;
+    bool unknown = row->sent == SENT_OTHER || row->sent == SENT_OVER || (row->sent == SENT_NO && about->took_over);
+    bool fits = unsent    ? about->outcome == OUTCOME_NOT_SENT
+                : unknown ? about->outcome == OUTCOME_UNKNOWN
+                : row->sent == SENT_STORED ? about->outcome == OUTCOME_REPLAYED
+                                           : about->outcome == OUTCOME_ANSWERED || about->outcome == OUTCOME_UNKNOWN;
+    if (!fits) {
+        sim_violated("n%" PRIu64 " is logged %s %s in phase %c, and %s byte of it was sent%s", about->nonce,
+                     reason_name(about->reason), outcome_name(about->outcome), about->phase, sent ? "a" : "no",
+                     about->took_over ? ", and it took over" : "");
     }
 }
 
@@ -315,14 +359,7 @@ static void check_line(struct sim_case *about, struct bytes line)
     }
     row_count(row);
     check_generation(about, line);
-    if ((row->sent == SENT_YES) != (about->takes > 0)) {
-        sim_violated("n%" PRIu64 " ended as %s in phase %c, and %s byte of it was sent", about->nonce,
-                     reason_name(about->reason), about->phase, about->takes > 0 ? "a" : "no");
-    }
-    if ((about->outcome == OUTCOME_NOT_SENT) != (about->takes == 0)) {
-        sim_violated("n%" PRIu64 " is logged %s, and %s byte of it was sent", about->nonce, outcome_name(about->outcome),
-                     about->takes > 0 ? "a" : "no");
-    }
+    check_sent(about, row);
     if (ended_count < ENDED_MAX) {
         ended[ended_count++] = about;
     }
@@ -341,14 +378,15 @@ static void check_held_back(const struct sim_case *about)
 /* Lines without a path are kept by request id, until an answer shows whose they are. */
 void oracle_line(struct bytes line)
 {
-    struct sim_case *about = sim_case_of(sim_nonce_in(value_of(line, "url.path")));
-    sim.lines++;
+    uint64_t nonce = sim_nonce_in(value_of(line, "url.path"));
+    struct sim_case *about = sim_case_of(nonce != 0 ? nonce : sim_nonce_in(value_of(line, "x_request_id")));
+    sim.weir->lines++;
     sim.counts.exchanges++;
     if (about == NULL) {
         struct sim_case unnamed = {0};
         read_line(&unnamed, line);
         const struct table_row *row = row_find(unnamed.phase, unnamed.reason, unnamed.ended_by);
-        if (row == NULL || row->sent == SENT_YES || unnamed.outcome != OUTCOME_NOT_SENT) {
+        if (row == NULL || row->sent != SENT_NO || unnamed.outcome != OUTCOME_NOT_SENT) {
             sim_violated("a request without a path ended as %s in phase %c by %s", reason_name(unnamed.reason),
                          unnamed.phase, unnamed.ended_by);
         }
@@ -357,6 +395,7 @@ void oracle_line(struct bytes line)
         return;
     }
     read_line(about, line);
+    about->took_over = about->phase != 'K' && ledger_took_over(about->request_id); /* else it was never told */
     if (about->lines > 1) {
         sim_violated("n%" PRIu64 " has two access lines", about->nonce);
     }
@@ -366,12 +405,24 @@ void oracle_line(struct bytes line)
 
 /* ---- the end of a turn ---- */
 
+/* Behind a timeout, the link of a keyed request may listen on for the record's sake: for `late`, and for nothing else. */
+static bool may_listen_on(const struct sim_case *about)
+{
+    const struct sim_plan *plan = &sim.plans[about->line_generation];
+    unsigned late_ms = plan->processors[plan->routes[about->route].processor].late_ms;
+    const struct sim_weir *weir = about->link->weir;
+    uint64_t from_us = weir->thaws_at_us > about->line_at_us ? weir->thaws_at_us : about->line_at_us;
+    return about->keyed && plan->routes[about->route].keyed && about->reason == REASON_RESPONSE_TIMEOUT &&
+           about->ended_by[0] == 't' && sim.now_us <= from_us + late_ms * SIM_MS + 50 * SIM_MS;
+}
+
 static void check_fates(void)
 {
     for (int i = 0; i < ended_count; i++) {
         const struct sim_case *about = ended[i];
         const struct table_row *row = row_find(about->phase, about->reason, about->ended_by);
-        if (row->fate == FATE_CLOSED && about->link != NULL && !about->link->closing) {
+        if (row->fate == FATE_CLOSED && about->link != NULL && !about->link->closing && !about->link->weir->frozen &&
+            !may_listen_on(about)) {
             sim_violated("n%" PRIu64 " ended as %s, and its link stays open", about->nonce, reason_name(about->reason));
         }
     }
@@ -387,17 +438,24 @@ static void check_streams(void)
         if (stream->queue.len > (stream->is_link ? QUEUE_LINK_MAX : QUEUE_CLIENT_MAX)) {
             sim_violated("%zu bytes wait for a slow reader", stream->queue.len);
         }
-        bool busy = stream->last_case != NULL && stream->last_case->lines == 0;
-        if (stream->is_link && stream->spoilt && !stream->closing && !busy && !stream->connecting) {
+        bool busy = stream->last_case != NULL && stream->last_case->link == stream &&
+                    (stream->last_case->lines == 0 || may_listen_on(stream->last_case));
+        bool late = stream->last_case != NULL && stream->last_case->link == stream &&
+                    stream->last_case->reason == REASON_RESPONSE_TIMEOUT && stream->last_case->lines > 0;
+        if (late && !stream->closing && !busy && !stream->weir->frozen) {
+            sim_violated("link %" PRIu64 " listens on for n%" PRIu64 " after its time", stream->id,
+                         stream->last_case->nonce);
+        }
+        if (stream->is_link && stream->spoilt && !stream->closing && !busy && !stream->connecting && !stream->weir->frozen) {
             sim_violated("the spoilt link %" PRIu64 " is kept", stream->id);
         }
     }
 }
 
-void oracle_drained(void)
+void oracle_drained(const struct sim_weir *weir)
 {
     list_each (stream, after, &sim.streams, struct stream, in_streams) {
-        bool busy = stream->is_link || stream->ops == NULL || stream->closing || stream->shut_asked;
+        bool busy = stream->is_link || stream->weir != weir || stream->ops == NULL || stream->closing || stream->shut_asked;
         for (size_t i = 0; i < sim.case_count && !busy; i++) {
             const struct sim_case *about = sim.cases[i];
             busy = about->client == stream && about->begun_generation != 0 && about->lines == 0;
@@ -408,32 +466,41 @@ void oracle_drained(void)
     }
 }
 
-static void check_processors(void)
+static void check_processors(const struct sim_weir *weir)
 {
     struct processor *processor = NULL;
-    while ((processor = upstream_next(sim.upstream, processor)) != NULL) {
+    while ((processor = upstream_next(weir->upstream, processor)) != NULL) {
         struct processor_state state;
         processor_state(processor, &state);
         int index = state.name[1] - '0';
-        if (state.queued > limit_of(index, LIMIT_QUEUE) || state.in_flight > limit_of(index, LIMIT_CONCURRENCY)) {
+        if (state.queued > limit_of(weir, index, LIMIT_QUEUE) || state.in_flight > limit_of(weir, index, LIMIT_CONCURRENCY)) {
             sim_violated("%s has %u in its queue and %u in flight", state.name, state.queued, state.in_flight);
         }
     }
 }
 
-void oracle_turn(void)
+static void check_weir(const struct sim_weir *weir)
 {
     struct gate_state state;
-    check_fates();
-    check_streams();
-    check_processors();
-    gate_state(sim.gate, &state);
+    check_processors(weir);
+    gate_state(weir->gate, &state);
     if (state.clients > sim.clients_max) {
         sim_violated("%u clients, more than there may be", state.clients);
     }
     /* What waits behind a running exchange, and what serves sent ones, may exceed the bound; each has a bound of its own. */
-    size_t more = state.clients * (size_t)(160 * 1024) + state.exchanges_sent * (size_t)(1024 * 1024);
-    if (loop_blocks(sim.loop)->used_bytes > sim.buffers_max + more) {
-        sim_violated("%zu bytes are buffered", loop_blocks(sim.loop)->used_bytes);
+    size_t more = state.clients * (160 * 1024 + HELD_MAX) + state.exchanges_sent * (size_t)(1024 * 1024);
+    if (loop_blocks(weir->loop)->used_bytes > sim.buffers_max + more) {
+        sim_violated("%zu bytes are buffered", loop_blocks(weir->loop)->used_bytes);
+    }
+}
+
+void oracle_turn(void)
+{
+    check_fates();
+    check_streams();
+    for (int i = 0; i < sim.weir_count; i++) {
+        if (!sim.weirs[i]->dead && !sim.weirs[i]->frozen && sim.weirs[i]->loop != NULL) {
+            check_weir(sim.weirs[i]);
+        }
     }
 }

@@ -14,6 +14,8 @@ struct sim_server {
     struct arena arena;
     struct http_message *message; /* being read; NULL: none */
     struct sim_case *now;         /* whose request is being read, or was read last */
+    int processor;
+    char key[64];                 /* of a payment, as the processor sees it */
     uint64_t body_seen;
     struct sim_answer answer;
     struct sim_sender sender;
@@ -137,7 +139,7 @@ static void on_head(struct sim_server *server)
 {
     const struct http_head *head = http_message_head(server->message);
     struct stream *stream = server->stream;
-    struct sim_case *about = sim_case_of(sim_nonce_in(head->target));
+    struct sim_case *about = sim_case_of(sim_nonce_of(head));
     if (about == NULL) {
         sim_violated("a processor got a request that nobody sent: %.*s", BYTES_ARG(head->target));
     }
@@ -158,6 +160,12 @@ static void on_head(struct sim_server *server)
         sim_sender_stop(&server->sender); /* strays that are not on their way yet stay unsaid */
         sim_marks_cut(stream);
     }
+    if (about->payment != NULL) {
+        const struct http_field *key = http_head_find_name(head, BYTES("idempotency-key"));
+        (void)bytes_to_text(key != NULL ? key->value : BYTES_NONE, server->key, sizeof server->key);
+        server->answer = (struct sim_answer){0}; /* it is looked at when it is whole */
+        return;
+    }
     sim_answer_make(&server->answer, about, &server->sender.bytes, stream);
     if (server->answer.early) {
         begin_answer(server);
@@ -166,7 +174,7 @@ static void on_head(struct sim_server *server)
 
 static void on_body(struct sim_server *server, struct bytes body)
 {
-    if (!sim_pattern_is(body, 'b', server->now->nonce, server->body_seen)) {
+    if (!sim_pattern_is(body, 'b', server->now->body, server->body_seen)) {
         sim_violated("n%" PRIu64 ": a processor got another's body", server->now->nonce);
     }
     server->body_seen += body.len;
@@ -180,7 +188,9 @@ static void on_end(struct sim_server *server)
     }
     server->message = NULL;
     about->seen_whole = true;
-    if (server->answer.executes && ++about->executions > 1) {
+    if (about->payment != NULL) {
+        sim_bank_take(&server->answer, about, server->key, server->processor, &server->sender.bytes, server->stream);
+    } else if (server->answer.executes && ++about->executions > 1) {
         sim_violated("n%" PRIu64 " was executed twice", about->nonce);
     }
     if (!server->answer.early) {
@@ -243,6 +253,7 @@ void sim_server_begin(struct stream *stream)
     struct sim_server *server = calloc(1, sizeof *server);
     CHECK(server != NULL);
     server->stream = stream;
+    server->processor = ((const uint8_t *)&stream->addr_peer.u.v4.sin_addr)[2];
     server->stray.fire = on_stray;
     arena_init(&server->arena, &sim.blocks);
     sim_sender_init(&server->sender, stream, on_answered);

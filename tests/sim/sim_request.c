@@ -21,6 +21,7 @@ struct sim_case *sim_case_new(void)
     CHECK(about != NULL && sim.cases != NULL);
     sim.cases[sim.case_count++] = about;
     about->nonce = sim.case_count;
+    about->body = about->nonce;
     return about;
 }
 
@@ -39,6 +40,13 @@ uint64_t sim_nonce_in(struct bytes text)
         len++;
     }
     return bytes_to_u64(bytes_take(digits, len), &nonce) ? nonce : 0;
+}
+
+uint64_t sim_nonce_of(const struct http_head *head)
+{
+    const struct http_field *given = http_head_find_name(head, BYTES("x-request-id"));
+    uint64_t nonce = sim_nonce_in(head->target);
+    return nonce == 0 && given != NULL ? sim_nonce_in(given->value) : nonce;
 }
 
 enum reason sim_kind_reason(enum sim_kind kind)

@@ -29,10 +29,12 @@ struct stream *sim_stream_make(struct loop *loop, bool is_link)
     CHECK(stream != NULL);
     stream->id = ++sim.stream_count;
     stream->loop = loop;
+    stream->weir = sim_loop_weir(loop);
     stream->is_link = is_link;
     stream->room = rooms[sim_below(ARRAY_COUNT(rooms))];
     stream->opened.fire = on_opened;
     stream->writable.fire = on_writable;
+    stream->opened.weir = stream->writable.weir = stream->weir;
     list_init(&stream->in_closing);
     list_init(&stream->in_backlog);
     list_init(&stream->in_streams);
@@ -49,7 +51,7 @@ struct stream *stream_connect(struct loop *loop, const struct addr *to, struct t
     CHECK(tls == NULL);
     enum sim_mood mood = sim_place_mood(to);
     *err = ERR_OK;
-    if (mood == MOOD_FAILS_AT_ONCE) {
+    if (mood == MOOD_FAILS_AT_ONCE || sim_loop_weir(loop)->dead) {
         *err = sim_chance(50) ? ERR_DESCRIPTORS : ERR_UNREACHABLE;
         sim_note("connect fails", 0, 0, 0);
         return NULL;
@@ -218,12 +220,17 @@ static struct stream_wrote write_now(struct stream *stream, const struct bytes *
 struct stream_wrote stream_write(struct stream *stream, const struct bytes *parts, int count)
 {
     CHECK(!stream->gone && count >= 0 && count <= STREAM_PARTS_MAX);
+    sim_weir_falter(stream->weir);
+    if (stream->weir->dead) {
+        return wrote(ERR_OK, true); /* as if; nobody sees it */
+    }
     uint64_t before = stream->out_given;
     struct stream_wrote result = write_now(stream, parts, count);
     sim_note("write", stream->id, parts_len(parts, count), stream->queue.len << 8 | (uint64_t)result.err);
     if (stream->is_link) {
         oracle_write(stream, parts, count, result.sent, before);
     }
+    sim_weir_falter(stream->weir);
     return result;
 }
 
@@ -335,6 +342,11 @@ bool stream_is_silent(const struct stream *stream)
 void stream_shut(struct stream *stream)
 {
     CHECK(!stream->gone);
+    if (stream->weir->dead) {
+        stream->due_drain = true; /* its owner waits for that */
+        loop_defer(stream->loop, &stream->due);
+        return;
+    }
     if (stream->shut_asked || stream->closing || stream->connecting) {
         return;
     }
@@ -368,6 +380,13 @@ void stream_resume(struct stream *stream)
 void stream_close(struct stream *stream, bool reset)
 {
     CHECK(!stream->gone);
+    if (stream->weir->dead && !stream->buried) {
+        stream->buried = true;
+        loop_undefer(&stream->due);
+        if (!list_linked(&stream->in_closing)) {
+            sim_loop_closing(stream->loop, &stream->in_closing);
+        }
+    }
     if (stream->closing) {
         return;
     }
@@ -378,6 +397,24 @@ void stream_close(struct stream *stream, bool reset)
     sim_loop_closing(stream->loop, &stream->in_closing);
     /* As TCP has it: a close over bytes that were not read is a reset. */
     if (reset || (sim_bytes_len(&stream->in) > 0 && sim_chance(50))) {
+        stream->reset_out = true;
+        sim_bytes_cut(&stream->out, (size_t)sim_below(sim_bytes_len(&stream->out) + 1));
+    }
+    stream->fin_out = true;
+    sim_poke_out(stream);
+}
+
+/* Its kernel sends what it has and ends the connection; what weir had not handed over is lost with it. */
+void sim_stream_orphan(struct stream *stream)
+{
+    if (stream->closing) {
+        return;
+    }
+    sim_note("orphan", stream->id, stream->queue.len, 0);
+    stream->closing = true;
+    sim_cancel(&stream->opened);
+    sim_cancel(&stream->writable);
+    if (sim_bytes_len(&stream->in) > 0) {
         stream->reset_out = true;
         sim_bytes_cut(&stream->out, (size_t)sim_below(sim_bytes_len(&stream->out) + 1));
     }

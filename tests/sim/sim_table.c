@@ -4,9 +4,12 @@
  * that a long run never reaches is a hole in the simulation.
  *
  *   sent     whether a processor may have seen a byte. NO: the outcome is
- *            not_sent, in the log and in the answer, and no link took a byte.
- *            YES: unknown, but for a whole answer (ok, or client_gone after
- *            one): then the status decides.
+ *            not_sent, in the log and in the answer, and no link took a byte;
+ *            but unknown, where it had taken over the record of one that may
+ *            have sent. YES: unknown, but for a whole answer (ok, or client_gone
+ *            after one): then the status decides. OVER: no link took a byte of
+ *            it, and it had taken over. OTHER: no link took a byte of it, and of
+ *            another with its key perhaps: unknown. STORED: replayed.
  *   by       who ended it, as the access line says; who ends it in that phase
  *            for that reason is part of the contract with the reader of logs
  *   reply    whose answer the client has, if it is still there
@@ -44,6 +47,18 @@ static const struct table_row table[] = {
     ROW('B', SHED,                     NO,   OWN,        NO_LINK, true,  "client", "weir")
     ROW('B', CLIENT_GONE,              NO,   NONE,       NO_LINK, true,  "client")
     ROW('B', DRAINING,                 NO,   OWN,        NO_LINK, true,  "weir")
+    /* A keyed one: its record is asked for, or the first with this key is waited for. */
+    ROW('K', KEY_MISSING,              NO,   OWN,        NO_LINK, true,  "client")
+    ROW('K', KEY_MALFORMED,            NO,   OWN,        NO_LINK, true,  "client")
+    ROW('K', KEY_REUSED,               NO,   OWN,        NO_LINK, true,  "client")
+    ROW('K', STORE_DOWN,               NO,   OWN,        NO_LINK, true,  "weir")
+    ROW('K', SHED,                     NO,   OWN,        NO_LINK, false, "weir")
+    ROW('K', DEADLINE_BEFORE_SEND,     NO,   OWN,        NO_LINK, true,  "timeout")
+    ROW('K', CLIENT_GONE,              NO,   NONE,       NO_LINK, true,  "client")
+    ROW('K', DRAINING,                 NO,   OWN,        NO_LINK, true,  "weir")
+    ROW('K', KEY_IN_PROGRESS,          OTHER, OWN,       NO_LINK, true,  "client")
+    ROW('K', OUTCOME_UNKNOWN,          OTHER, OWN,       NO_LINK, true,  "client")
+    ROW('K', REPLAYED,                 STORED, STORED,   NO_LINK, true,  "-")
     /* A link is waited for; a streamed body may still be arriving. */
     ROW('L', QUEUE_FULL,               NO,   OWN,        NO_LINK, true,  "processor")
     ROW('L', DNS_FAILED,               NO,   OWN,        NO_LINK, true,  "processor")
@@ -55,6 +70,8 @@ static const struct table_row table[] = {
     ROW('L', BODY_TOO_LARGE,           NO,   OWN,        NO_LINK, true,  "client")
     ROW('L', CLIENT_GONE,              NO,   NONE,       NO_LINK, true,  "client")
     ROW('L', DRAINING,                 NO,   OWN,        NO_LINK, true,  "weir")
+    ROW('L', RESPONSE_TIMEOUT,         OVER, OWN,        NO_LINK, false, "weir")
+    ROW('S', DEADLINE_BEFORE_SEND,     NO,   OWN,        NO_LINK, true,  "weir", "timeout")
     /* ======== the first byte is out: money may move from here ======== */
     /* A part of the request is out. Only a streamed body can still break on the client's side. */
     ROW('S', WRITE_FAILED,             YES,  OWN,        CLOSED,  true,  "processor")
@@ -74,6 +91,10 @@ static const struct table_row table[] = {
     ROW('A', RESPONSE_INCOMPLETE,      YES,  OWN,        CLOSED,  true,  "processor", "weir")
     ROW('A', RESPONSE_MALFORMED,       YES,  OWN,        CLOSED,  true,  "processor")
     ROW('A', RESPONSE_TIMEOUT,         YES,  OWN,        CLOSED,  true,  "timeout", "weir")
+    /* A keyed answer is there, and is being stored. What comes later (LATE, T) is for the record: the line is written. */
+    ROW('C', OK,                       YES,  PROCESSORS, KEPT,    true,  "-")
+    ROW('C', CLIENT_GONE,              YES,  NONE,       KEPT,    true,  "client")
+    ROW('C', REPLAYED,                 STORED, STORED,   KEPT,    false, "-")
 };
 
 static uint64_t reached[ARRAY_COUNT(table)];

@@ -55,12 +55,13 @@ static void find_line(struct sim_case *about)
 static bool is_definite(const struct sim_case *about)
 {
     unsigned status = about->reason == REASON_CLIENT_GONE ? about->answer_status : about->status;
-    return about->safe || profile_is_definite(profile_at(0), (uint16_t)status);
+    bool final = (status >= 200 && status <= 299) || status == 400 || status == 402 || status == 404;
+    return about->safe || final || status == 429;
 }
 
 static void check_outcome(const struct sim_case *about)
 {
-    bool relayed = about->reason == REASON_OK || (about->reason == REASON_CLIENT_GONE && about->phase == 'A');
+    bool relayed = about->reason == REASON_OK || (about->reason == REASON_CLIENT_GONE && (about->phase == 'A' || about->phase == 'C'));
     bool same_status = about->answer_status == about->status || about->reason == REASON_CLIENT_GONE;
     if (about->outcome == OUTCOME_ANSWERED && !about->poisoned) {
         if (!relayed || !is_definite(about)) {
@@ -73,7 +74,9 @@ static void check_outcome(const struct sim_case *about)
         }
     }
     bool answered = about->reason == REASON_OK || (relayed && about->answer_whole && about->arrived);
-    if (answered && about->outcome == OUTCOME_UNKNOWN && is_definite(about) && !about->poisoned) {
+    /* After an attempt without an answer, "not executed" proves nothing. */
+    bool settles = is_definite(about) && !(about->took_over && about->answer_status == 429);
+    if (answered && about->outcome == OUTCOME_UNKNOWN && settles && !about->poisoned) {
         sim_violated("n%" PRIu64 " has a definite answer and is logged unknown", about->nonce);
     }
 }
@@ -102,15 +105,26 @@ static void check_kind(const struct sim_case *about)
 
 /* ---- what the client read ---- */
 
-static enum retry retry_expected(const struct sim_case *about)
+/* Whether a retry with the key finds a memory of this attempt. */
+static bool finds_truth(const struct sim_case *about)
 {
     const struct sim_plan *plan = &sim.plans[about->line_generation];
+    const struct sim_route_plan *route = &plan->routes[about->route];
+    bool recorded = about->keyed && route->keyed && about->method[0] == 'P' && about->method[1] != 'U';
+    if (!recorded || about->phase == 'B' || about->phase == 'R') {
+        return plan->processors[route->processor].bank;
+    }
+    return about->reason == REASON_KEY_IN_PROGRESS || (route->sticky && about->reason != REASON_OUTCOME_UNKNOWN);
+}
+
+static enum retry retry_expected(const struct sim_case *about)
+{
     bool routed = about->line_generation != 0;
     const struct reason_asker asker = {
         .safe_method = routed && about->safe,
         .keyed = routed && about->keyed,
-        .finds_truth = routed && plan->processors[plan->routes[about->route].processor].stripe,
-        .sent = about->takes > 0,
+        .finds_truth = routed && finds_truth(about),
+        .sent = about->takes > 0 || about->took_over,
     };
     return reason_retry(about->reason, &asker);
 }
@@ -147,7 +161,7 @@ static void check_relayed(const struct sim_case *about)
     if (seen->status != about->status) {
         sim_violated("n%" PRIu64 " got status %u, the log says %u", about->nonce, seen->status, about->status);
     }
-    if (seen->whole && about->reason != REASON_OK) {
+    if (seen->whole && about->reason != REASON_OK && about->reason != REASON_REPLAYED) {
         sim_violated("n%" PRIu64 " took a cut answer for a whole one: %s", about->nonce, reason_name(about->reason));
     }
     if (about->reason == REASON_OK && seen->outcome != about->outcome) {
@@ -173,8 +187,8 @@ static void check_seen(const struct sim_case *about)
 static void check_served(const struct sim_case *about)
 {
     const struct table_row *row = row_find(about->phase, about->reason, about->ended_by);
-    bool promised = row->reply == REPLY_PROCESSORS || (row->reply == REPLY_OWN && !about->answer_begun);
-    bool hindered = sim.cut_at_us != 0 || about->client->broken != ERR_OK || about->poisoned || about->sent_at_us == 0;
+    bool promised = row->reply == REPLY_PROCESSORS || row->reply == REPLY_STORED || (row->reply == REPLY_OWN && !about->answer_begun);
+    bool hindered = about->weir == NULL || about->weir->cut_at_us != 0 || about->weir->dead || about->client->broken != ERR_OK || about->poisoned || about->sent_at_us == 0;
     if (about->lone && about->reason == REASON_CLIENT_GONE && !hindered && !about->client->reset_in) {
         sim_violated("n%" PRIu64 " is logged as left by its client, which waited%s", about->nonce,
                      about->half_closed ? " behind a half-closed connection" : "");
@@ -187,11 +201,12 @@ static void check_served(const struct sim_case *about)
 
 static void check_case(struct sim_case *about)
 {
-    if (about->seen.begun && about->lines == 0) {
+    if (about->seen.begun && about->lines == 0 && !about->weir->dead) {
         find_line(about);
     }
     /* Else it may have a line without a path, and no answer that would tell which. */
-    bool told = about->client != NULL && about->client->broken == ERR_OK && !about->client->reset_in && sim.cut_at_us == 0;
+    bool told = about->client != NULL && about->client->broken == ERR_OK && !about->client->reset_in &&
+                about->weir != NULL && about->weir->cut_at_us == 0 && !about->weir->dead;
     if (about->lone && about->begun_generation != 0 && about->lines == 0 && told) {
         sim_violated("n%" PRIu64 " reached weir and has no access line", about->nonce);
     }
@@ -206,18 +221,27 @@ static void check_case(struct sim_case *about)
     check_served(about);
 }
 
-void verdict_end(void)
+static void check_rest(const struct sim_weir *weir)
 {
     struct gate_state state;
-    gate_state(sim.gate, &state);
-    for (size_t i = 0; i < sim.case_count; i++) {
-        check_case(sim.cases[i]);
-    }
-    if (state.exchanges_total != sim.lines) {
-        sim_violated("%" PRIu64 " exchanges and %" PRIu64 " access lines", state.exchanges_total, sim.lines);
+    gate_state(weir->gate, &state);
+    if (state.exchanges_total != weir->lines) {
+        sim_violated("%" PRIu64 " exchanges and %" PRIu64 " access lines", state.exchanges_total, weir->lines);
     }
     if (state.exchanges != 0 || state.exchanges_sent != 0 || state.clients != 0 || state.listener_count != 0) {
         sim_violated("at rest there are %u exchanges, %u of them sent, %u clients and %d listeners", state.exchanges,
                      state.exchanges_sent, state.clients, state.listener_count);
+    }
+}
+
+void verdict_end(void)
+{
+    for (size_t i = 0; i < sim.case_count; i++) {
+        check_case(sim.cases[i]);
+    }
+    for (int i = 0; i < sim.weir_count; i++) {
+        if (!sim.weirs[i]->dead) {
+            check_rest(sim.weirs[i]);
+        }
     }
 }

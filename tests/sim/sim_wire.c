@@ -9,6 +9,8 @@
 #include <stdlib.h>
 
 struct acceptor {
+    struct sim_weir *weir;
+    struct loop *loop;
     struct list in_acceptors;
     struct list backlog;     /* of struct stream */
     acceptor_cb accepted;
@@ -289,15 +291,22 @@ void sim_read_rate(struct stream *stream, size_t takes, uint64_t gap_us)
 void sim_wire_init(struct stream *stream)
 {
     stream->to_weir.fire = on_to_weir;
+    stream->to_weir.weir = stream->weir;
     stream->to_peer.fire = on_to_peer;
     stream->reset_arrives.fire = on_reset_arrives;
     stream->peer_takes = SIZE_MAX;
     stream->grain = (int)sim_below(3);
 }
 
+void sim_stream_past(struct stream *stream)
+{
+    list_remove(&stream->in_streams);
+    list_push_back(&sim.streams_past, &stream->in_streams);
+}
+
 void sim_streams_free(void)
 {
-    list_each (stream, after, &sim.streams, struct stream, in_streams) {
+    list_each (stream, after, &sim.streams_past, struct stream, in_streams) {
         list_remove(&stream->in_streams);
         sim_bytes_free(&stream->in);
         sim_bytes_free(&stream->out);
@@ -340,6 +349,7 @@ static void on_accept(struct sim_event *event)
         list_remove(&stream->in_backlog);
         if (stream->reset_in && sim_chance(50)) {
             stream->closing = stream->gone = true; /* gone before it was accepted */
+            sim_stream_past(stream);
             continue;
         }
         sim_note("accept", stream->id, acceptor->port, 0);
@@ -354,7 +364,6 @@ static void on_accept(struct sim_event *event)
 struct acceptor *acceptor_open(struct loop *loop, const struct addr_listen *at, int backlog, acceptor_cb accepted,
                                void *owner, enum err *err, char *why, size_t size)
 {
-    (void)loop;
     (void)backlog;
     uint16_t port = addr_port(&at->ip);
     if (acceptor_at(port) != NULL || sim.refuse_binds) {
@@ -364,10 +373,13 @@ struct acceptor *acceptor_open(struct loop *loop, const struct addr_listen *at, 
     }
     struct acceptor *acceptor = calloc(1, sizeof *acceptor);
     CHECK(acceptor != NULL);
+    acceptor->weir = sim_loop_weir(loop);
+    acceptor->loop = loop;
     acceptor->accepted = accepted;
     acceptor->owner = owner;
     acceptor->port = port;
     acceptor->event.fire = on_accept;
+    acceptor->event.weir = acceptor->weir;
     list_init(&acceptor->backlog);
     list_init(&acceptor->in_acceptors);
     list_push_back(&sim.acceptors, &acceptor->in_acceptors);
@@ -391,17 +403,33 @@ uint16_t acceptor_port(const struct acceptor *acceptor)
     return acceptor->port;
 }
 
-void acceptor_close(struct acceptor *acceptor)
+/* Who was not accepted yet is reset. */
+static void refuse_backlog(struct acceptor *acceptor)
 {
     sim_cancel(&acceptor->event);
     list_each (stream, after, &acceptor->backlog, struct stream, in_backlog) {
         list_remove(&stream->in_backlog);
         stream->closing = stream->gone = true;
         stream->reset_out = true;
+        sim_stream_past(stream);
         sim_poke_out(stream);
     }
     list_remove(&acceptor->in_acceptors);
+}
+
+void acceptor_close(struct acceptor *acceptor)
+{
+    refuse_backlog(acceptor);
     free(acceptor);
+}
+
+void sim_acceptors_orphan(const struct sim_weir *weir)
+{
+    list_each (acceptor, after, &sim.acceptors, struct acceptor, in_acceptors) {
+        if (acceptor->weir == weir) {
+            refuse_backlog(acceptor); /* its memory goes with its owner's */
+        }
+    }
 }
 
 struct stream *sim_dial(uint16_t port, const struct addr *from, const struct sim_peer_ops *ops, void *peer)
@@ -410,7 +438,7 @@ struct stream *sim_dial(uint16_t port, const struct addr *from, const struct sim
     if (acceptor == NULL) {
         return NULL;
     }
-    struct stream *stream = sim_stream_make(sim.loop, false);
+    struct stream *stream = sim_stream_make(acceptor->loop, false);
     stream->addr_peer = *from;
     stream->peer_ops = ops;
     stream->peer = peer;

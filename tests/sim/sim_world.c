@@ -156,13 +156,17 @@ void sim_world_begin(uint64_t seed)
         .trace = sim.trace,
         .busy = true,
         .program = sim.program,
+        .money = sim.money,
         .exchanges_per_run = sim.exchanges_per_run,
         .heap = sim.heap,
         .heap_size = sim.heap_size,
         .counts = sim.counts,
     };
+    memcpy(next.secret_path, sim.secret_path, sizeof next.secret_path);
+    memcpy(next.tenants_path, sim.tenants_path, sizeof next.tenants_path);
     sim = next;
     list_init(&sim.streams);
+    list_init(&sim.streams_past);
     list_init(&sim.acceptors);
     blocks_init(&sim.blocks, 0, 64);
 }

@@ -1,0 +1,246 @@
+/*
+ * What must hold of payments, whatever happened: the truth is what processors
+ * executed, and weir's word, its records and its lines must agree with it. The
+ * numbers are those of docs/idempotency.md:
+ *
+ *   H1  one key of one tenant is executed once, for ever
+ *   H2  a success was executed; what was not sent never will be
+ *   H3  all final answers to one key are one answer
+ *   H4  what weir refused was not sent          (every line: sim_oracle)
+ *   H5  nobody gets another's answer
+ *   H6  another processor only after all before have said "not executed"
+ *   H7  where keys are not remembered, the same holds for a second link
+ *   H8  when nothing fails any more, who asks gets the answer
+ *   H9  a key is not in progress when nobody works at it
+ *   H10 H1 also when the store forgot
+ */
+#include "sim.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#define LEASE_US (15 * SIM_S)
+#define GRACE_US (25 * SIM_S) /* its clock's steps, a sweep, and a while */
+
+/* Requests that took over, by weir's request id. */
+struct takeover {
+    char request_id[IDEM_REQUEST_ID_BYTES + 1];
+};
+
+static struct {
+    bool forgotten;       /* the store lost records */
+    struct takeover *takeovers;
+    size_t takeover_count, takeover_size;
+} ledger;
+
+void ledger_begin(void)
+{
+    ledger.forgotten = false;
+    ledger.takeover_count = 0;
+}
+
+bool ledger_took_over(const char *request_id)
+{
+    for (size_t i = 0; i < ledger.takeover_count; i++) {
+        if (strcmp(ledger.takeovers[i].request_id, request_id) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- executions ---- */
+
+void ledger_executed(struct sim_payment *payment, struct sim_case *about, int processor)
+{
+    sim_note("executed", payment->number, about->nonce, (uint64_t)processor);
+    sim.counts.executions++;
+    if (++payment->executions > 1) {
+        sim_violated("H1: payment %" PRIu64 " was executed twice, for n%" PRIu64 " and for n%" PRIu64 "%s", payment->number,
+                     payment->executed->nonce, about->nonce, ledger.forgotten ? " (H10: the store had forgotten)" : "");
+    }
+    payment->executed = about;
+}
+
+/* ---- sends ---- */
+
+static bool remembers(int processor)
+{
+    return sim.plans[1].processors[processor].bank;
+}
+
+/* The processor said that nothing was done, and weir has read it. */
+static bool was_refused(const struct sim_case *about)
+{
+    return about->answer_status == 429 && about->answer_begun;
+}
+
+static void check_before(const struct sim_case *about, const struct sim_case *before)
+{
+    if (before == about || before->takes == 0 || was_refused(before)) {
+        return;
+    }
+    if (before->link_processor != about->link_processor) {
+        sim_violated("H6: n%" PRIu64 " goes to p%d, and n%" PRIu64 " with its key went to p%d", about->nonce,
+                     about->link_processor, before->nonce, before->link_processor);
+    }
+    if (!remembers(about->link_processor)) {
+        sim_violated("H7: n%" PRIu64 " goes to p%d, which has had n%" PRIu64 " with its key", about->nonce,
+                     about->link_processor, before->nonce);
+    }
+    if (strcmp(before->upstream_key, about->upstream_key) != 0) {
+        sim_violated("H6: n%" PRIu64 " is sent as '%s', and n%" PRIu64 " went as '%s'", about->nonce, about->upstream_key,
+                     before->nonce, before->upstream_key);
+    }
+}
+
+static struct bytes field_of(struct bytes head, struct bytes name)
+{
+    size_t at = bytes_find_text(head, name);
+    struct bytes rest = at == SIZE_MAX ? BYTES_NONE : bytes_skip(head, at + name.len);
+    return bytes_take(rest, bytes_find(rest, '\r'));
+}
+
+void ledger_sent(struct sim_case *about, struct bytes head)
+{
+    struct sim_payment *payment = about->payment;
+    (void)bytes_to_text(field_of(head, BYTES("Idempotency-Key: ")), about->upstream_key, sizeof about->upstream_key);
+    if (about->upstream_key[0] == '\0') {
+        sim_violated("n%" PRIu64 " is sent without its key", about->nonce);
+    }
+    for (size_t i = 0; i < payment->case_count; i++) {
+        check_before(about, payment->cases[i]);
+    }
+}
+
+/* ---- answers ---- */
+
+static void check_final(struct sim_payment *payment, const struct sim_case *about, const struct sim_said *said)
+{
+    const struct sim_seen *seen = &about->seen;
+    bool success = seen->status >= 200 && seen->status <= 299;
+    if (success && payment->executions != 1) {
+        sim_violated("H2: n%" PRIu64 " was told %u, and payment %" PRIu64 " was executed %u times", about->nonce,
+                     seen->status, payment->number, payment->executions);
+    }
+    if (said->status != seen->status || said->len != seen->len) {
+        sim_violated("H3: n%" PRIu64 " got %u and %" PRIu64 " bytes, its processor said %u and %" PRIu64, about->nonce,
+                     seen->status, seen->len, said->status, said->len);
+    }
+    if (payment->final && payment->answer != seen->answer) {
+        sim_violated("H3: n%" PRIu64 " got the answer %" PRIu64 ", others with its key got %" PRIu64, about->nonce,
+                     seen->answer, payment->answer);
+    }
+    if (!payment->final) {
+        payment->final = true;
+        payment->answer = seen->answer;
+        sim_payment_final(payment);
+    }
+}
+
+/* The request holds its key, or did so lately. */
+static bool is_at_work(const struct sim_case *other)
+{
+    bool idle = other->weir == NULL || (other->lines > 0 && other->takes == 0 && other->reason == REASON_KEY_IN_PROGRESS);
+    uint64_t last_us = other->lines > 0 ? other->line_at_us : other->weir != NULL && other->weir->dead ? other->weir->killed_at_us : SIM_NEVER;
+    return !idle && (last_us == SIM_NEVER || last_us + LEASE_US + GRACE_US > sim.now_us);
+}
+
+static void check_progress(const struct sim_payment *payment, const struct sim_case *about)
+{
+    for (size_t i = 0; i < payment->case_count; i++) {
+        if (payment->cases[i] != about && is_at_work(payment->cases[i])) {
+            return;
+        }
+    }
+    sim_violated("H9: n%" PRIu64 " is told that its key is in progress, and nobody works at it", about->nonce);
+}
+
+void ledger_answered(struct sim_case *about)
+{
+    struct sim_payment *payment = about->payment;
+    const struct sim_seen *seen = &about->seen;
+    struct sim_said said;
+    sim_note("paid", about->nonce, seen->status, seen->answer);
+    sim.counts.replays += seen->outcome == OUTCOME_REPLAYED ? 1 : 0;
+    if (seen->own) {
+        if (seen->reason == REASON_KEY_IN_PROGRESS) {
+            check_progress(payment, about);
+        }
+        return;
+    }
+    if (!sim_bank_said(seen->answer, &said)) {
+        sim_violated("n%" PRIu64 " got an answer that no processor gave", about->nonce);
+    }
+    if (said.payment != payment) {
+        sim_violated("H5: n%" PRIu64 " of payment %" PRIu64 " got the answer to payment %" PRIu64, about->nonce,
+                     payment->number, said.payment->number);
+    }
+    if (said.about->variant != about->variant) {
+        sim_violated("H5: n%" PRIu64 " got the answer to another request with its key", about->nonce);
+    }
+    if (said.executed && said.status == seen->status) {
+        check_final(payment, about, &said);
+    }
+}
+
+/* ---- records and lines ---- */
+
+static struct sim_payment *payment_of(const char *request_id)
+{
+    for (size_t i = sim.case_count; i > 0; i--) {
+        if (strcmp(sim.cases[i - 1]->request_id, request_id) == 0) {
+            return sim.cases[i - 1]->payment;
+        }
+    }
+    return NULL;
+}
+
+static void note_takeover(const struct idem_op *op)
+{
+    if (ledger.takeover_count == ledger.takeover_size) {
+        ledger.takeover_size = ledger.takeover_size * 2 + 64;
+        ledger.takeovers = realloc(ledger.takeovers, ledger.takeover_size * sizeof *ledger.takeovers);
+        CHECK(ledger.takeovers != NULL);
+    }
+    memcpy(ledger.takeovers[ledger.takeover_count++].request_id, op->request_id, sizeof op->request_id);
+    sim.counts.takeovers++;
+}
+
+void ledger_applied(const struct idem_op *op, const struct idem_result *result)
+{
+    bool sends_again = result->verdict == IDEM_TAKEN_OVER || (result->verdict == IDEM_RECEIPT && result->left_ms > 0);
+    if (op->kind == IDEM_BEGIN && sends_again) {
+        note_takeover(op);
+    }
+    (void)payment_of;
+}
+
+void ledger_reply_lost(const struct idem_op *op, const struct idem_result *result)
+{
+    (void)op;
+    (void)result;
+}
+
+void ledger_dropped(const struct idem_record *record)
+{
+    (void)record;
+}
+
+void ledger_forgotten(void)
+{
+    ledger.forgotten = true;
+}
+
+void ledger_event(const char *event, const struct log_field *fields, int count)
+{
+    (void)event;
+    (void)fields;
+    (void)count;
+}
+
+/* ---- the end ---- */
+
+void ledger_end(void)
+{
+}
