@@ -139,6 +139,67 @@ static void test_done_may_submit_again(void **state)
     assert_true(loop_close(loop));
 }
 
+/* ---- batches ---- */
+
+struct batches {
+    int sizes[16];
+    int count;
+    sem_t gate;     /* the first batch waits here */
+    sem_t standing; /* and says so here */
+};
+
+static void on_batch(void *owner, struct work *first)
+{
+    struct batches *batches = owner;
+
+    if (batches->count == 0) {
+        sem_post(&batches->standing);
+        (void)sem_wait(&batches->gate);
+    }
+    batches->sizes[batches->count] = 0;
+    for (struct work *work = first; work != NULL; work = work->next) {
+        on_run(work);
+        batches->sizes[batches->count]++;
+    }
+    batches->count++;
+}
+
+static void test_what_waits_is_one_batch_up_to_its_bound(void **state)
+{
+    struct loop *loop = loop_open(0);
+    struct batches batches = {.count = 0};
+    struct worker *worker = worker_open_batching(loop, 100, 8, on_batch, &batches);
+    struct piece pieces[21];
+    int done_count = 0;
+
+    (void)state;
+    sem_init(&batches.gate, 0, 0);
+    sem_init(&batches.standing, 0, 0);
+    pieces_init(pieces, 21, NULL, &done_count);
+    assert_int_equal(worker_submit(worker, &pieces[0].work), ERR_OK);
+    (void)sem_wait(&batches.standing);
+    for (int i = 1; i < 21; i++) {
+        assert_int_equal(worker_submit(worker, &pieces[i].work), ERR_OK);
+    }
+    assert_int_equal(done_count, 0);
+    sem_post(&batches.gate);
+    loop_run(loop);
+    assert_int_equal(done_count, 21);
+    assert_int_equal(batches.count, 4);
+    assert_int_equal(batches.sizes[0], 1);
+    assert_int_equal(batches.sizes[1], 8);
+    assert_int_equal(batches.sizes[2], 8);
+    assert_int_equal(batches.sizes[3], 4);
+    for (int i = 0; i < 21; i++) {
+        assert_int_equal(pieces[i].order, i + 1);
+        assert_true(pieces[i].done);
+    }
+    worker_close(worker);
+    assert_true(loop_close(loop));
+    sem_destroy(&batches.gate);
+    sem_destroy(&batches.standing);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -146,6 +207,7 @@ int main(void)
         cmocka_unit_test(test_a_full_queue_refuses_and_takes_work_again_later),
         cmocka_unit_test(test_close_waits_for_queued_work_and_done_still_comes),
         cmocka_unit_test(test_done_may_submit_again),
+        cmocka_unit_test(test_what_waits_is_one_batch_up_to_its_bound),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
