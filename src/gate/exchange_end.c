@@ -92,7 +92,7 @@ static bool may_listen_on(const struct exchange *x)
 {
     bool silent = x->reason == REASON_RESPONSE_TIMEOUT && x->ended_by == ENDED_BY_TIMEOUT;
     return silent && x->claim != NULL && !x->untold && x->handed_over && x->call.request_done &&
-           (x->phase == PHASE_WAIT || x->phase == PHASE_RELAY) && !x->answer_begun && !x->gate->closing &&
+           (x->phase == PHASE_WAIT || x->phase == PHASE_RELAY) && !x->claim->streaming && !x->gate->closing &&
            x->processor_conf->late_ms > 0;
 }
 

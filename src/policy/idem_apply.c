@@ -307,6 +307,7 @@ static enum idem_change look(const struct idem_record *record, uint64_t now_ms, 
     result->since_ms = record->begun_ms;
     result->status = record->status;
     result->done_ms = record->done_ms;
+    result->left_ms = until_ms(record->begun_ms + record->resend_ms, now_ms);
     if (record->state == IDEM_UNKNOWN || (record->state == IDEM_IN_FLIGHT && !lease_runs(record, now_ms))) {
         result->unknown_ms = record->lease_ms;
     }

@@ -171,7 +171,7 @@ struct idem_result {
     uint16_t status;                /* REPLAY, RECEIPT, ALREADY, READ */
     struct bytes answer;            /* REPLAY, ALREADY: sealed; len 0: not kept */
     uint64_t age_ms;                /* since it was first bound */
-    uint64_t left_ms;               /* BUSY: of the lease. RECEIPT: in which it may be sent again; 0: never */
+    uint64_t left_ms;               /* BUSY: of the lease. RECEIPT, READ: in which it may be sent again; 0: never */
     uint64_t done_ms;               /* the store's clock; REPLAY, RECEIPT, ALREADY, READ */
     uint64_t since_ms;              /* READ: the store's clock when it was first bound */
     uint64_t unknown_ms;            /* READ of an unknown: the store's clock since when it is nobody's */
