@@ -651,7 +651,8 @@ static void test_what_is_done_is_told_with_its_answer_or_without(void **state)
         {DONE_BARE, IDEM_BEGIN, "", RESEND_MS - 100}, {DONE_BARE_OLD, IDEM_BEGIN, "", 0},
         {DONE_KEPT, IDEM_COMPLETE, answer, 0},   {DONE_STALE, IDEM_COMPLETE, "", 0},
         {DONE_KEPT, IDEM_MARK, answer, 0},       {DONE_BARE, IDEM_MARK, "", 0},
-        {DONE_KEPT, IDEM_RESOLVE, answer, 0},    {DONE_KEPT, IDEM_READ, "", 0},
+        {DONE_KEPT, IDEM_RESOLVE, answer, 0},    {DONE_KEPT, IDEM_READ, "", RESEND_MS - 100},
+        {DONE_BARE_OLD, IDEM_READ, "", 0},
     };
 
     (void)state;
@@ -819,6 +820,7 @@ static void test_reading_tells_since_when(void **state)
     (void)state;
     assert_int_equal(result.since_ms, NOW_MS - 100);
     assert_int_equal(result.unknown_ms, 0);
+    assert_int_equal(result.left_ms, RESEND_MS - 100);
     assert_int_equal(apply(&record, OTHERS_OVER, IDEM_READ).unknown_ms, NOW_MS);
     assert_int_equal(apply(&record, UNKNOWN_YOUNG, IDEM_READ).unknown_ms, NOW_MS - 10);
     assert_int_equal(apply(&record, OWN_AMBIGUOUS, IDEM_READ).takeovers, 1);
