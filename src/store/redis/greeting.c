@@ -13,11 +13,18 @@ static void on_auth(struct redis_store *redis, const struct ask *ask, const stru
     }
 }
 
+/*
+ * A name is for those who look at the server's list of clients; it may be
+ * forbidden. But a server that takes nobody in says so before it hears
+ * anything, and that stands where this reply would.
+ */
 static void on_named(struct redis_store *redis, const struct ask *ask, const struct reply *reply)
 {
-    (void)redis; /* a name is for those who look at the server's list of clients; it may be forbidden */
     (void)ask;
-    (void)reply;
+    if (reply != NULL && reply->kind == REPLY_ERROR &&
+        (bytes_starts_with(reply->text, BYTES("DENIED ")) || bytes_starts_with(reply->text, BYTES("ERR max number")))) {
+        connection_lose(redis, true, "the server says: %.*s", BYTES_ARG(bytes_take(reply->text, 160)));
+    }
 }
 
 /* Not permitted: then scripts travel whole. */

@@ -14,7 +14,7 @@
 #ifndef WEIR_STORE_REDIS_INTERNAL_H
 #define WEIR_STORE_REDIS_INTERNAL_H
 
-#include "../store_internal.h"
+#include "store_internal.h"
 
 #include "weir/base/addr.h"
 #include "weir/io/resolve.h"

@@ -254,7 +254,6 @@ struct fake {
     struct fake_client clients[FAKE_CLIENTS_MAX];
     int client_count, closed_count;
     char secret[80], canary[24];
-    bool forget_canary;
     const char *info;      /* text of INFO; NULL: a good one */
     const char *info_raw;  /* the whole reply instead */
     const char *greet;     /* said to every command of a greeting; NULL: what a good server says */
@@ -262,8 +261,10 @@ struct fake {
     const char *password;  /* wanted; NULL: none */
     char auth_seen[128];   /* words of the last AUTH, joined by spaces */
     bool mute;             /* nothing is said any more */
+    bool no_load;          /* SCRIPT LOAD is forbidden */
     fake_script script;
     int scripts, wholes, canaries, auths, infos;
+    int canary_after_scripts; /* how many scripts had come before the last canary */
     enum idem_op_kind ops[256]; /* of the scripts, by their order of loading */
     char loaded[SCRIPT_COUNT][41];
     int loads;
@@ -398,7 +399,11 @@ static inline void fake_command(struct fake_client *client, const struct bytes *
     } else if (fake->greet != NULL) {
         fake_say(client, fake->greet);
     } else if (word_is(words[0], "SCRIPT")) {
-        fake_load(client);
+        if (fake->no_load) {
+            fake_say(client, "-NOPERM this user has no permissions to run the 'script|load' command\r\n");
+        } else {
+            fake_load(client);
+        }
     } else if (word_is(words[0], "INFO")) {
         fake->infos++;
         if (fake->info_raw != NULL) {
@@ -418,6 +423,7 @@ static inline void fake_command(struct fake_client *client, const struct bytes *
     } else if (word_is(words[0], "SET")) {
         if (!word_is(words[1], "w:secret")) {
             fake->canaries++;
+            fake->canary_after_scripts = fake->scripts;
             (void)bytes_to_text(words[2], fake->canary, sizeof fake->canary);
         } else if (fake->secret[0] == '\0') {
             (void)bytes_to_text(words[2], fake->secret, sizeof fake->secret);
