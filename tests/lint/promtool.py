@@ -17,11 +17,13 @@ listeners:
     address: "127.0.0.1:0"
 processors:
   acme:
+    profile: stripe
     url: http://127.0.0.1:9
 routes:
   - name: all
     match: {{path: /*}}
     to: acme
+store: {{path: {at}/store, size: 16MiB, secret_file: {at}/secret}}
 monitor: {{address: "127.0.0.1:{port}"}}
 """
 
@@ -51,7 +53,7 @@ def main():
         port = free_port()
         path = os.path.join(at, "weir.yaml")
         with open(path, "w", encoding="utf-8") as f:
-            f.write(CONFIGURATION.format(port=port))
+            f.write(CONFIGURATION.format(port=port, at=at))
         process = subprocess.Popen([weir, "run", "-c", path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         try:
             text = metrics(port, process)
@@ -63,7 +65,7 @@ def main():
     ran = subprocess.run(["promtool", "check", "metrics"], input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     words = ran.stdout.decode().strip()
     families = text.count(b"# TYPE ")
-    good = ran.returncode == 0 and not words and families > 0
+    good = ran.returncode == 0 and not words and b"# TYPE weir_store_up " in text
     print(f"{families} families\n{words}\n{int(good)} passed, {int(not good)} failed")
     return 0 if good else 1
 
