@@ -20,6 +20,8 @@ suites() {
     cat <<'END'
 unit         | quick | tests/unit                  | ctest_run '^unit/'
 lint         | quick | tests/lint/layers.py        | ctest_run '^lint/'
+model        | quick | tests/model/idem.pml        | sh tests/model/run.sh
+stores       | quick | tests/differential/CMakeLists.txt | stores_run
 sim          | quick | tests/sim/CMakeLists.txt    | ctest_run '^sim'
 metrics      | quick | tests/lint/promtool.py      | /usr/bin/python3 tests/lint/promtool.py --build build-dev
 e2e          | quick | tests/e2e/run.py            | e2e_run
@@ -141,6 +143,11 @@ differential_run() {
     frames=$(find "$build" -type f -name http_frames -perm -u+x | head -n 1)
     [ -n "$frames" ] || { say "http_frames is missing in $build"; return 1; }
     /usr/bin/python3 tests/fuzz/differential.py --frames "$frames" --cases "${DIFFERENTIAL_CASES:-20000}"
+}
+
+# Both stores say of a record what idem_apply says.
+stores_run() {
+    "$build/tests/differential/store-differential" --sequences "${STORE_SEQUENCES:-$([ -n "$QUICK" ] && echo 2000 || echo 100000)}"
 }
 
 # On other ports than by hand, so that a running quickstart is not in the way.

@@ -20,6 +20,7 @@
 
 /* Differences that are told; it ends then. */
 #define TOLD_MAX 20
+#define TOLD_BYTES 20
 
 static const char *const kind_names[IDEM_OP_COUNT] = {"BEGIN", "RENEW", "COMPLETE", "MARK", "ABANDON", "RESOLVE", "LAPSE", "READ"};
 
@@ -45,14 +46,31 @@ int differs_number(const char *subject, const struct story *story, int step, con
     return 1;
 }
 
+/* Words as they are, all else in hex; the first bytes of them. */
+static void tell_bytes(struct bytes bytes)
+{
+    bool words = true;
+
+    for (size_t i = 0; i < bytes.len && i < TOLD_BYTES; i++) {
+        words = words && bytes.at[i] >= ' ' && bytes.at[i] <= '~';
+    }
+    for (size_t i = 0; i < bytes.len && i < TOLD_BYTES; i++) {
+        (void)(words ? fprintf(stderr, "%c", bytes.at[i]) : fprintf(stderr, "%02x", (unsigned char)bytes.at[i]));
+    }
+    fprintf(stderr, " (%zu bytes)", bytes.len);
+}
+
 int differs_bytes(const char *subject, const struct story *story, int step, const char *field, struct bytes right, struct bytes told)
 {
     if (bytes_equal(right, told)) {
         return 0;
     }
     tell_place(subject, story, step);
-    fprintf(stderr, "%s is \"%.*s\" (%zu bytes), not \"%.*s\" (%zu bytes)\n", field, (int)(told.len < 40 ? told.len : 40),
-            told.len > 0 ? told.at : "", told.len, (int)(right.len < 40 ? right.len : 40), right.len > 0 ? right.at : "", right.len);
+    fprintf(stderr, "%s is ", field);
+    tell_bytes(told);
+    fprintf(stderr, ", not ");
+    tell_bytes(right);
+    fprintf(stderr, "\n");
     return 1;
 }
 

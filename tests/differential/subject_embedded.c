@@ -103,17 +103,22 @@ static int compare_record(const struct story *story, const struct idem_record *r
            differs_number(SUBJECT, story, end, "expires_ms", right->expires_ms, told->expires_ms);
 }
 
+/* What is done tells its answer to an operator who would resolve it, and does not change. */
 static int compare_answer(const struct story *story, int key, const struct idem_record *right)
 {
-    char bytes[STORY_ANSWER_BYTES_MAX];
+    struct store_call call = {.op = {.kind = IDEM_RESOLVE, .name = story->names[key]}, .asked_us = wrapped_us};
+    struct embedded_job job = {.call = &call};
+    struct idem_record copy = *right;
+    struct idem_result result;
 
-    if (right->answer.len == 0) {
+    if (right->state != IDEM_DONE) {
         return 0;
     }
-    if (lmdb_answer_read(&embedded.lmdb, &story->names[key], right, bytes) != 0) {
-        return differs_number(SUBJECT, story, STORY_STEPS, "answer is there", 1, 0);
-    }
-    return differs_bytes(SUBJECT, story, STORY_STEPS, "answer", right->answer, bytes_of(bytes, right->answer.len));
+    (void)idem_apply(&copy, &call.op, now_ms, &result);
+    int error = embedded_apply(&embedded, &job);
+    int differences = error != 0 ? 1 : differs_bytes(SUBJECT, story, STORY_STEPS, "answer", result.answer, job.result.answer);
+    embedded_job_reset(&job);
+    return differences;
 }
 
 /* What stands in the file at the end; what is over may still stand there. */
