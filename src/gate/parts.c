@@ -164,7 +164,8 @@ static void open_keyring(struct generation_parts *parts, const struct conf *conf
                          struct conf_findings *findings)
 {
     char why[400];
-    if (!conf->store_needed ||
+    bool is_made = conf->store.type == CONF_STORE_EMBEDDED; /* by a start, when it is not there */
+    if (!conf->store_needed || (may_miss && is_made && access(conf->store.secret_file, F_OK) != 0) ||
         (may_miss && is_missing(findings, conf, "store.secret_file", conf->store.secret_file))) {
         return;
     }

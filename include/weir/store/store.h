@@ -72,8 +72,11 @@ struct store_options {
  */
 WEIR_MUSTCHECK struct store *store_open(const struct conf_store *conf, const struct store_options *options, char *why,
                                         size_t size);
-/* Whether `conf` asks for another store than this one: then app opens that and closes this one. Differences that a
- * running store takes over (password file, timeouts) are taken over by store_renew. */
+/*
+ * Whether `conf` asks for this store; another one waits for the next start of
+ * the process. What a running store takes over (password file, timeouts) is
+ * taken over by store_renew.
+ */
 bool store_is(const struct store *store, const struct conf_store *conf);
 void store_renew(struct store *store, const struct conf_store *conf);
 /*
