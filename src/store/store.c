@@ -426,8 +426,8 @@ struct store_walk *store_walk(struct store *store, enum store_walk_scope scope, 
         return NULL;
     }
     CHECK(hash_len <= IDEM_HASH_BYTES);
-    *walk = (struct store_walk){
-        .store = store, .scope = scope, .each = each, .end = end, .owner = owner, .active = true};
+    *walk =
+        (struct store_walk){.store = store, .scope = scope, .each = each, .end = end, .owner = owner, .active = true};
     if (prefix != NULL) {
         walk->has_prefix = true;
         walk->prefix = *prefix;
@@ -450,8 +450,8 @@ void store_walk_stop(struct store_walk *walk)
 
 bool store_walk_wants(const struct store_walk *walk, const struct idem_name *name)
 {
-    return !walk->has_prefix || (walk->prefix.bucket == name->bucket &&
-                                 memcmp(walk->prefix.hash, name->hash, walk->hash_len) == 0);
+    return !walk->has_prefix ||
+           (walk->prefix.bucket == name->bucket && memcmp(walk->prefix.hash, name->hash, walk->hash_len) == 0);
 }
 
 bool store_walk_tell(struct store_walk *walk, const struct store_record *record)

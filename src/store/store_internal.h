@@ -48,6 +48,8 @@ struct store_call {
     uint8_t stage;
     bool whole;             /* redis: ask by EVAL */
     bool again, last;       /* redis: one more abandon is due; this is it */
+    bool graced;            /* redis: its time was over once, with something unread */
+    uint64_t canary;        /* redis: of the batch it went out with */
     struct timer timer;     /* stopped when the call ends */
     uint64_t sent_on, begun_on; /* redis: connections, of the last try and of a begin that is abandoned */
     void *aside;            /* NULL again before store_call_end */

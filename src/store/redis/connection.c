@@ -251,8 +251,8 @@ void connection_on_credentials(struct redis_store *redis, const char *why)
         connection_lose(redis, false, "%s", why);
         return;
     }
-    connection->stream = stream_connect(loop_of(redis), to, redis->servers[connection->server].client,
-                                        &connection_ops, connection, &err);
+    connection->stream = stream_connect(loop_of(redis), to, redis->servers[connection->server].client, &connection_ops,
+                                        connection, &err);
     if (connection->stream == NULL) {
         connection_lose(redis, true, "%s: %s", server_text(redis), err_sentence(err));
         return;
@@ -316,6 +316,11 @@ bool connection_has_room(const struct redis_store *redis, int asks)
 {
     int own = (int)redis->connection.asks_pool.count_used - redis->connection.asked_calls;
     return own + asks <= REDIS_ASKS_MAX - REDIS_ASKED_CALLS_MAX;
+}
+
+bool connection_has_input(const struct redis_store *redis)
+{
+    return redis->connection.stream != NULL && !stream_is_silent(redis->connection.stream);
 }
 
 static uint64_t silence_us(const struct redis_store *redis)
@@ -430,6 +435,10 @@ static void on_debt(struct timer *timer)
     due_us = due_us < oldest->sent_us + 2 * limit_us ? due_us : oldest->sent_us + 2 * limit_us;
     if (due_us > now_us) {
         timer_set(timer, due_us);
+        return;
+    }
+    if (connection_has_input(redis)) {
+        timer_set_after(timer, SILENCE_MIN_MS * CLOCK_US_PER_MS); /* it was the loop that was late */
         return;
     }
     connection_lose(redis, false, "%s: no reply for %u ms", server_text(redis),

@@ -56,8 +56,7 @@ static bool read_clients(struct redis_store *redis)
     struct credentials *credentials = &redis->credentials;
     for (int i = 0; i < redis->server_count; i++) {
         if (redis->servers[i].tls) {
-            credentials->clients[i] =
-                read_client(redis, &redis->servers[i], credentials->why, sizeof credentials->why);
+            credentials->clients[i] = read_client(redis, &redis->servers[i], credentials->why, sizeof credentials->why);
             if (credentials->clients[i] == NULL) {
                 return false;
             }
@@ -116,24 +115,25 @@ static void use_clients(struct redis_store *redis)
 static void use_password(struct redis_store *redis)
 {
     struct credentials *credentials = &redis->credentials;
-    bool changed = credentials->path != NULL &&
-                   (credentials->read_len != credentials->password_len ||
-                    memcmp(credentials->read, credentials->password, credentials->read_len) != 0);
+    bool changed =
+        credentials->path != NULL && (credentials->read_len != credentials->password_len ||
+                                      memcmp(credentials->read, credentials->password, credentials->read_len) != 0);
     if (!changed) {
         return;
     }
     memcpy(credentials->password, credentials->read, credentials->read_len);
     credentials->password_len = credentials->read_len;
     if (connection_is_ready(&redis->connection)) {
-        log_say(redis->store.options.log, LOG_INFO, "store_password", "the password file has changed");
+        if (!credentials->told_refused) {
+            log_say(redis->store.options.log, LOG_INFO, "store_password", "the password file has changed");
+        }
         greeting_say_password(redis);
     }
 }
 
 static void say_unreadable(struct redis_store *redis)
 {
-    log_event(redis->store.options.log, LOG_WARN, "store_credentials", redis->credentials.why,
-              LOG_T("type", "redis"));
+    log_event(redis->store.options.log, LOG_WARN, "store_credentials", redis->credentials.why, LOG_T("type", "redis"));
 }
 
 static void on_done(struct work *work)
@@ -172,8 +172,8 @@ static void on_done(struct work *work)
 void credentials_want(struct redis_store *redis)
 {
     struct credentials *credentials = &redis->credentials;
-    if (credentials->worker == NULL || (credentials->path == NULL && credentials->next_path == NULL &&
-                                        !credentials->want_tls && !credentials->busy)) {
+    if (credentials->worker == NULL ||
+        (credentials->path == NULL && credentials->next_path == NULL && !credentials->want_tls && !credentials->busy)) {
         connection_on_credentials(redis, NULL);
         return;
     }

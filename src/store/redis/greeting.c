@@ -50,7 +50,25 @@ static void on_pong(struct redis_store *redis, const struct ask *ask, const stru
     connection_on_greeted(redis);
 }
 
-static void say_password(struct redis_store *redis)
+/* On a connection that is in use, and stays so: under the old password until the server knows the new one. */
+static void on_auth_again(struct redis_store *redis, const struct ask *ask, const struct reply *reply)
+{
+    struct credentials *credentials = &redis->credentials;
+    (void)ask;
+    if (reply == NULL) {
+        return;
+    }
+    if (reply->kind == REPLY_ERROR) {
+        credentials->password_len = 0; /* so that the next look says it again */
+        if (!credentials->told_refused) {
+            log_event(redis->store.options.log, LOG_WARN, "store_password", "the server refuses the new password",
+                      LOG_B("said", bytes_take(reply->text, 160)));
+        }
+    }
+    credentials->told_refused = reply->kind == REPLY_ERROR;
+}
+
+static void say_password(struct redis_store *redis, ask_cb cb)
 {
     struct out *out = &redis->connection.out;
     if (redis->credentials.password_len == 0) {
@@ -62,13 +80,13 @@ static void say_password(struct redis_store *redis)
         out_text(out, redis->username);
     }
     out_bytes(out, bytes_of(redis->credentials.password, redis->credentials.password_len));
-    (void)connection_ask(redis, on_auth, NULL, 0); /* false: the connection was lost, which is handled */
+    (void)connection_ask(redis, cb, NULL, 0); /* false: the connection was lost, which is handled */
 }
 
 void greeting_say(struct redis_store *redis)
 {
     struct out *out = &redis->connection.out;
-    say_password(redis);
+    say_password(redis, on_auth);
     out_command(out, 3);
     out_text(out, "CLIENT");
     out_text(out, "SETNAME");
@@ -89,5 +107,5 @@ void greeting_say(struct redis_store *redis)
 
 void greeting_say_password(struct redis_store *redis)
 {
-    say_password(redis);
+    say_password(redis, on_auth_again);
 }

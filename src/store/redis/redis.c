@@ -25,10 +25,14 @@
 /* A begin that went out on a connection that was lost may still arrive behind its abandon: so long is waited for it. */
 #define LATE_BEGIN_US (2 * CLOCK_US_PER_S)
 
+/* For what lies there unread when a time is over. */
+#define GRACE_US (10 * CLOCK_US_PER_MS)
+
 enum stage { STAGE_WAITING, STAGE_ASKED, STAGE_RESTING };
 
 static void on_call_timer(struct timer *timer);
 static void on_call_reply(struct redis_store *redis, const struct ask *ask, const struct reply *reply);
+static void give_up(struct redis_store *redis, struct store_call *call);
 
 static struct redis_store *redis_of_call(const struct store_call *call)
 {
@@ -51,8 +55,8 @@ static void wait_for_turn(struct redis_store *redis, struct store_call *call)
 static bool is_long_down(const struct redis_store *redis)
 {
     const struct connection *connection = &redis->connection;
-    return connection->down_since_us != 0 && loop_now_us(loop_of(redis)) - connection->down_since_us >
-                                                 redis->begin_timeout_ms * CLOCK_US_PER_MS;
+    return connection->down_since_us != 0 &&
+           loop_now_us(loop_of(redis)) - connection->down_since_us > redis->begin_timeout_ms * CLOCK_US_PER_MS;
 }
 
 static void submit(struct store *store, struct store_call *call)
@@ -87,7 +91,18 @@ static bool ask_call(struct redis_store *redis, struct store_call *call)
     call->stage = STAGE_ASKED;
     call->tries++;
     call->sent_on = redis->connection.number;
+    call->canary = redis->watch.canary_said + 1; /* the one that follows this batch, if it must be durable */
     return connection_ask(redis, on_call_reply, call, call->number);
+}
+
+/* What was asked once, and lost, may have been done: then it is abandoned. */
+static void distrust(struct redis_store *redis, struct store_call *call)
+{
+    if (call->tries == 0) {
+        store_call_end_later(call, STORE_UNTRUSTED);
+    } else {
+        give_up(redis, call);
+    }
 }
 
 void redis_fill(struct redis_store *redis)
@@ -98,8 +113,8 @@ void redis_fill(struct redis_store *redis)
     while (connection->asked_calls < REDIS_ASKED_CALLS_MAX && connection->out.len < REDIS_PIECE_BYTES &&
            (call = list_first(&redis->waiting, struct store_call, in_kind)) != NULL) {
         list_remove(&call->in_kind);
-        if (!call->settles && call->tries == 0 && watch_trouble(redis, call->durable) != NULL) {
-            store_call_end_later(call, STORE_UNTRUSTED);
+        if (!call->settles && watch_trouble(redis, call->durable) != NULL) {
+            distrust(redis, call);
             continue;
         }
         if (!ask_call(redis, call)) {
@@ -160,6 +175,9 @@ static void on_call_timer(struct timer *timer)
     struct redis_store *redis = redis_of_call(call);
     if (call->stage == STAGE_RESTING) {
         wait_for_turn(redis, call);
+    } else if (call->stage == STAGE_ASKED && !call->graced && connection_has_input(redis)) {
+        call->graced = true; /* the loop was late, not the server: what it said is read first */
+        timer_set_after(timer, GRACE_US);
     } else {
         give_up(redis, call);
     }
@@ -205,7 +223,7 @@ static bool must_abandon_again(const struct store_call *call)
            (call->again || call->begun_on != call->sent_on);
 }
 
-/* Asked twice since the first reply was lost: it found what it had written itself. The seal's salt makes sure of that. */
+/* Asked twice, since the first reply was lost: it found what it had written itself, as the seal's salt proves. */
 static bool is_own_answer(const struct store_call *call, const struct idem_result *result)
 {
     return call->op.kind == IDEM_COMPLETE && call->tries > 1 && result->verdict == IDEM_ALREADY &&
@@ -215,6 +233,9 @@ static bool is_own_answer(const struct store_call *call, const struct idem_resul
 static void on_result(struct redis_store *redis, struct store_call *call, struct idem_result *result)
 {
     redis->watch.refusal[0] = '\0';
+    if (call->durable) {
+        watch_expect(redis, call->canary);
+    }
     if (must_mark(call, result)) {
         store_hear(call->store, &call->op, result);
         call->op.kind = IDEM_MARK;

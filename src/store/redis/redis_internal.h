@@ -215,6 +215,8 @@ void connection_flush_soon(struct redis_store *redis);
 bool connection_ask(struct redis_store *redis, ask_cb cb, struct store_call *call, uint64_t number);
 /* The reply to this call, if one is owed, is nobody's. */
 void connection_forget(struct redis_store *redis, struct store_call *call);
+/* Whether something lies there that the loop has not read. */
+bool connection_has_input(const struct redis_store *redis);
 /* Whether so many more replies may be waited for by the store's own work. */
 bool connection_has_room(const struct redis_store *redis, int asks);
 
@@ -242,6 +244,7 @@ struct credentials {
     bool connecting; /* a connection waits for it */
     char password[PASSWORD_BYTES_MAX + 1];
     size_t password_len; /* 0: none */
+    bool told_refused;   /* the event was written */
 };
 
 WEIR_MUSTCHECK bool credentials_open(struct redis_store *redis, const struct conf_store *conf, char *why, size_t size);
@@ -259,6 +262,8 @@ void credentials_renew(struct redis_store *redis, const char *path);
 enum redis_trouble {
     TROUBLE_SECRET,      /* another weir wrote here with another secret */
     TROUBLE_INFO,        /* it does not say what it is */
+    TROUBLE_KEYS,        /* the secret's digest cannot be left there, or not be read */
+    TROUBLE_CANARY,      /* nor the canary */
     TROUBLE_POLICY,      /* it may evict records */
     TROUBLE_PERSISTENCE, /* a restart forgets */
     TROUBLE_LOSS,        /* acknowledged writes are gone */
@@ -286,6 +291,8 @@ void watch_ask(struct redis_store *redis, bool greeting);
 void watch_start(struct redis_store *redis);
 /* After the writes of a turn. `durable`: somebody waits for them to be safe. */
 void watch_canary(struct redis_store *redis, bool durable);
+/* A durable call of this canary's batch was acknowledged: then the canary must be there as well. */
+void watch_expect(struct redis_store *redis, uint64_t canary);
 void watch_note_refusal(struct redis_store *redis, const struct reply *error);
 void watch_accept_loss(struct redis_store *redis);
 /* The first trouble that counts, in words; NULL: none. */

@@ -168,13 +168,11 @@ enum refusal refusal_of(const struct reply *error)
         const char *code;
         enum refusal refusal;
     } rows[] = {
-        {"NOSCRIPT", REFUSAL_NO_SCRIPT},    {"OOM", REFUSAL_NO_ROOM},
-        {"MISCONF", REFUSAL_NO_WRITES},     {"NOREPLICAS", REFUSAL_NO_WRITES},
-        {"READONLY", REFUSAL_ELSEWHERE},    {"LOADING", REFUSAL_ELSEWHERE},
-        {"MASTERDOWN", REFUSAL_ELSEWHERE},  {"BUSY", REFUSAL_ELSEWHERE},
-        {"NOAUTH", REFUSAL_ELSEWHERE},      {"WRONGPASS", REFUSAL_ELSEWHERE},
-        {"CLUSTERDOWN", REFUSAL_ELSEWHERE}, {"MOVED", REFUSAL_ELSEWHERE},
-        {"ASK", REFUSAL_ELSEWHERE},         {"TRYAGAIN", REFUSAL_ELSEWHERE},
+        {"NOSCRIPT", REFUSAL_NO_SCRIPT},   {"OOM", REFUSAL_NO_ROOM},           {"MISCONF", REFUSAL_NO_WRITES},
+        {"NOREPLICAS", REFUSAL_NO_WRITES}, {"READONLY", REFUSAL_ELSEWHERE},    {"LOADING", REFUSAL_ELSEWHERE},
+        {"MASTERDOWN", REFUSAL_ELSEWHERE}, {"BUSY", REFUSAL_ELSEWHERE},        {"NOAUTH", REFUSAL_ELSEWHERE},
+        {"WRONGPASS", REFUSAL_ELSEWHERE},  {"CLUSTERDOWN", REFUSAL_ELSEWHERE}, {"MOVED", REFUSAL_ELSEWHERE},
+        {"ASK", REFUSAL_ELSEWHERE},        {"TRYAGAIN", REFUSAL_ELSEWHERE},
     };
     struct bytes code = bytes_take(error->text, bytes_find(error->text, ' '));
     for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {

@@ -9,11 +9,11 @@
 #include "weir/base/clock.h"
 #include "weir/base/digest.h"
 
-#define SWEEP_US        (5 * CLOCK_US_PER_S)
-#define SLICE_US        (SWEEP_US / SWEEP_SLICES)
-#define PAGE_RECORDS    64
-#define LAPSES_MAX      256 /* asked for by one slice; what is more waits for the next sweep */
-#define LAPSE_MARGIN_MS (5 * 60 * 1000)
+#define SWEEP_US         (5 * CLOCK_US_PER_S)
+#define SLICE_US         (SWEEP_US / SWEEP_SLICES)
+#define PAGE_RECORDS     64
+#define LAPSES_MAX       256 /* asked for by one slice; what is more waits for the next sweep */
+#define LAPSE_MARGIN_MS  (5 * 60 * 1000)
 #define LAPSE_TIMEOUT_MS 30000
 
 static void on_timer(struct timer *timer);

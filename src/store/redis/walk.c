@@ -316,8 +316,8 @@ static void on_looked(struct redis_store *redis, const struct ask *ask, const st
     if (reply->kind == REPLY_ERROR) {
         redis->scripts[SCRIPT_LOOK].sha[0] = '\0'; /* next time by EVAL */
         walk->broken = true;
-    } else if (record_read(reply, &name, &record, processor, request_id) &&
-               !store_walk_tell(walk_of(redis), &record) && walk_of(redis)->active) {
+    } else if (record_read(reply, &name, &record, processor, request_id) && !store_walk_tell(walk_of(redis), &record) &&
+               walk_of(redis)->active) {
         end_walk(redis, true); /* it has seen enough */
     }
 }

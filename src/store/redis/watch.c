@@ -29,7 +29,9 @@ static const struct {
     const char *kind, *words;
 } troubles[TROUBLE_COUNT] = {
     [TROUBLE_SECRET] = {"secret", "this store belongs to weirs with another secret file"},
-    [TROUBLE_INFO] = {"info", "the server does not say what it is: INFO, GET or SET are not permitted"},
+    [TROUBLE_INFO] = {"info", "the server does not say what it is: is INFO not permitted?"},
+    [TROUBLE_KEYS] = {"keys", "the digest of the secret cannot be left there: are GET and SET not permitted?"},
+    [TROUBLE_CANARY] = {"canary", "whether acknowledged writes are still there cannot be seen: is GET not permitted?"},
     [TROUBLE_POLICY] = {"eviction", "its maxmemory-policy is not noeviction: it may forget payments"},
     [TROUBLE_PERSISTENCE] = {"persistence", "its append only file is off: a restart forgets payments"},
     [TROUBLE_LOSS] = {"loss", "acknowledged writes are gone; an operator has to accept that"},
@@ -59,6 +61,9 @@ static void set_trouble(struct redis_store *redis, enum redis_trouble trouble, b
 static void lose_writes(struct redis_store *redis, const char *message, uint64_t acknowledged, uint64_t found)
 {
     const struct log_field fields[] = {LOG_N("acknowledged", acknowledged), LOG_N("found", found)};
+    if (has_trouble(redis, TROUBLE_LOSS)) {
+        return; /* told, and not accepted yet */
+    }
     log_audit_fields(redis->store.options.log, "store_lost_writes", message, fields, (int)ARRAY_COUNT(fields));
     set_trouble(redis, TROUBLE_LOSS, true);
 }
@@ -121,8 +126,8 @@ static const char *useless_because(struct bytes info)
 {
     struct bytes version = info_find(info, "redis_version");
     uint64_t major;
-    if (version.len > 0 && (!bytes_to_u64(bytes_take(version, bytes_find(version, '.')), &major) ||
-                            major < VERSION_MIN)) {
+    if (version.len > 0 &&
+        (!bytes_to_u64(bytes_take(version, bytes_find(version, '.')), &major) || major < VERSION_MIN)) {
         return "it is older than Redis 7.0";
     }
     if (info_is(info, "loading", "1")) {
@@ -198,8 +203,8 @@ static void on_secret(struct redis_store *redis, const struct ask *ask, const st
     if (reply == NULL) {
         return;
     }
+    set_trouble(redis, TROUBLE_KEYS, !reply_is_text(reply));
     if (!reply_is_text(reply)) {
-        set_trouble(redis, TROUBLE_INFO, true);
         return;
     }
     set_trouble(redis, TROUBLE_SECRET, !bytes_equal(reply->text, bytes_from_text(redis->watch.secret_hex)));
@@ -235,6 +240,13 @@ void watch_canary(struct redis_store *redis, bool durable)
     }
 }
 
+void watch_expect(struct redis_store *redis, uint64_t canary)
+{
+    if (canary > redis->watch.canary_acked && canary <= redis->watch.canary_said) {
+        redis->watch.canary_acked = canary;
+    }
+}
+
 /* After a reconnect: what was acknowledged must be there. */
 static void on_canary_read(struct redis_store *redis, const struct ask *ask, const struct reply *reply)
 {
@@ -244,8 +256,8 @@ static void on_canary_read(struct redis_store *redis, const struct ask *ask, con
     if (reply == NULL) {
         return;
     }
+    set_trouble(redis, TROUBLE_CANARY, reply->kind == REPLY_ERROR);
     if (reply->kind == REPLY_ERROR) {
-        set_trouble(redis, TROUBLE_INFO, true);
         return;
     }
     if (reply_is_text(reply) && !bytes_to_u64(reply->text, &found)) {

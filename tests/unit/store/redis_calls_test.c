@@ -449,7 +449,10 @@ static void test_a_begin_that_was_lost_twice_is_abandoned(void **state)
 static void test_broken_replies_end_the_connection(void **state)
 {
     static const char *const said[] = {
-        "*14\r\n$3\r\nNEW\r\n:0\r\n$1\r\n", "HTTP/1.1 400 Bad Request\r\n\r\n", "*13\r\n", "$100\r\nabc",
+        "*14\r\n$3\r\nNEW\r\n:0\r\n$1\r\n",
+        "HTTP/1.1 400 Bad Request\r\n\r\n",
+        "*13\r\n",
+        "$100\r\nabc",
     };
 
     (void)state;
@@ -470,8 +473,13 @@ static void test_broken_replies_end_the_connection(void **state)
 static void test_an_answer_of_another_kind_is_not_believed(void **state)
 {
     static const char *const said[] = {
-        "+OK\r\n", ":1\r\n", "$-1\r\n", "*0\r\n", "*2\r\n+NEW\r\n:0\r\n",
-        FAKE_RESULT("WHAT", "4", "0", "I"), FAKE_RESULT("NEW", "3", "0", "?"),
+        "+OK\r\n",
+        ":1\r\n",
+        "$-1\r\n",
+        "*0\r\n",
+        "*2\r\n+NEW\r\n:0\r\n",
+        FAKE_RESULT("WHAT", "4", "0", "I"),
+        FAKE_RESULT("NEW", "3", "0", "?"),
     };
 
     (void)state;
@@ -578,7 +586,8 @@ static void test_a_server_that_says_nothing_at_all(void **state)
     close_both(&both);
 }
 
-/* Its time is over before the connection is given up: the reply that comes late is nobody's, and the abandon follows. */
+/* Its time is over before the connection is given up: the reply that comes late is nobody's, and the abandon follows.
+ */
 static void test_a_begin_whose_reply_comes_late(void **state)
 {
     struct both both;
@@ -694,7 +703,8 @@ static const char *say_already(struct fake *fake, const struct bytes *words, int
         fake_last(fake)->stream = NULL;
         return NULL;
     }
-    return "*14\r\n$7\r\nALREADY\r\n:2\r\n$1\r\nD\r\n$4\r\nacme\r\n$2\r\nr1\r\n$0\r\n\r\n:201\r\n$17\r\nthe sealed answer\r\n:9\r\n"
+    return "*14\r\n$7\r\nALREADY\r\n:2\r\n$1\r\nD\r\n$4\r\nacme\r\n$2\r\nr1\r\n$0\r\n\r\n:201\r\n$17\r\nthe sealed "
+           "answer\r\n:9\r\n"
            ":0\r\n:5\r\n:0\r\n:0\r\n:0\r\n";
 }
 
@@ -723,7 +733,8 @@ static const char *say_others(struct fake *fake, const struct bytes *words, int 
         fake_last(fake)->stream = NULL;
         return NULL;
     }
-    return "*14\r\n$7\r\nALREADY\r\n:0\r\n$1\r\nD\r\n$4\r\nacme\r\n$2\r\nr1\r\n$0\r\n\r\n:201\r\n$7\r\nanother\r\n:9\r\n"
+    return "*14\r\n$7\r\nALREADY\r\n:0\r\n$1\r\nD\r\n$4\r\nacme\r\n$2\r\nr1\r\n$0\r\n\r\n:201\r\n$7\r\nanother\r\n:"
+           "9\r\n"
            ":0\r\n:5\r\n:0\r\n:0\r\n:0\r\n";
 }
 

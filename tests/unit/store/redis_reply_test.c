@@ -220,8 +220,8 @@ static void test_only_what_scripts_say_is_a_result(void **state)
     assert_false(reads_as_result("*13\r\n$3\r\nNEW\r\n:0\r\n$1\r\nI\r\n$1\r\np\r\n" REST, &result));
     memset(processor, 'p', sizeof processor - 1);
     processor[sizeof processor - 1] = '\0';
-    (void)snprintf(text, sizeof text, "*14\r\n$3\r\nNEW\r\n:0\r\n$1\r\nI\r\n$%zu\r\n%s\r\n$1\r\nr\r\n%s", strlen(processor),
-                   processor, REST);
+    (void)snprintf(text, sizeof text, "*14\r\n$3\r\nNEW\r\n:0\r\n$1\r\nI\r\n$%zu\r\n%s\r\n$1\r\nr\r\n%s",
+                   strlen(processor), processor, REST);
     assert_false(reads_as_result(text, &result)); /* longer than a processor's name may be */
 }
 
@@ -232,8 +232,8 @@ static void test_every_verdict_is_read(void **state)
     for (int i = 0; i < IDEM_VERDICT_COUNT; i++) {
         struct idem_result result;
         char text[256];
-        (void)snprintf(text, sizeof text, "*14\r\n+%s\r\n:0\r\n+\r\n+\r\n+\r\n%s", idem_verdict_name((enum idem_verdict)i),
-                       "+\r\n:0\r\n+\r\n:0\r\n:0\r\n:0\r\n:0\r\n:0\r\n:0\r\n");
+        (void)snprintf(text, sizeof text, "*14\r\n+%s\r\n:0\r\n+\r\n+\r\n+\r\n%s",
+                       idem_verdict_name((enum idem_verdict)i), "+\r\n:0\r\n+\r\n:0\r\n:0\r\n:0\r\n:0\r\n:0\r\n:0\r\n");
         struct replies replies;
         assert_true(replies_open(&replies));
         feed(&replies, text);

@@ -139,7 +139,8 @@ static inline uint64_t bench_metric(struct bench *bench, const char *part)
         at += front.len;
         buf_consume(&out, front.len);
     }
-    for (char *line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+    for (char *line = text, *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
+        *end = '\0';
         if (line[0] != '#' && strstr(line, part) != NULL) {
             sum += strtoull(strrchr(line, ' ') + 1, NULL, 10);
         }
@@ -261,7 +262,8 @@ struct fake {
     const char *password;  /* wanted; NULL: none */
     char auth_seen[128];   /* words of the last AUTH, joined by spaces */
     bool mute;             /* nothing is said any more */
-    bool no_load;          /* SCRIPT LOAD is forbidden */
+    bool no_load, no_get;  /* SCRIPT LOAD, GET are forbidden */
+    bool no_canary;        /* it is neither taken nor acknowledged */
     fake_script script;
     int scripts, wholes, canaries, auths, infos;
     int canary_after_scripts; /* how many scripts had come before the last canary */
@@ -413,6 +415,8 @@ static inline void fake_command(struct fake_client *client, const struct bytes *
         }
     } else if (word_is(words[0], "PING")) {
         fake_say(client, "+PONG\r\n");
+    } else if (word_is(words[0], "GET") && fake->no_get) {
+        fake_say(client, "-NOPERM this user has no permissions to run the 'get' command\r\n");
     } else if (word_is(words[0], "GET")) {
         bool secret = word_is(words[1], "w:secret");
         if (secret ? fake->secret[0] == '\0' : fake->canary[0] == '\0') {
@@ -421,7 +425,9 @@ static inline void fake_command(struct fake_client *client, const struct bytes *
             fake_say_text(client, secret ? fake->secret : fake->canary);
         }
     } else if (word_is(words[0], "SET")) {
-        if (!word_is(words[1], "w:secret")) {
+        if (!word_is(words[1], "w:secret") && fake->no_canary) {
+            client->owes = true;
+        } else if (!word_is(words[1], "w:secret")) {
             fake->canaries++;
             fake->canary_after_scripts = fake->scripts;
             (void)bytes_to_text(words[2], fake->canary, sizeof fake->canary);
@@ -630,8 +636,8 @@ static inline void server_run(struct server *server)
 {
     char port[16];
     const char *arguments[48] = {"redis-server", "--bind", "127.0.0.1", "--port", port, "--save", "", "--dir",
-                                 server->folder, "--logfile", "/dev/null", "--enable-debug-command", "local"};
-    int count = 13;
+                                 server->folder, "--logfile", "/dev/null"};
+    int count = 11;
     char reply[TEXT_BYTES];
     uint64_t until_us = clock_now_us() + PATIENCE_US;
     (void)snprintf(port, sizeof port, "%u", server->port);

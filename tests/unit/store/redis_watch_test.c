@@ -300,6 +300,35 @@ static void test_the_password_is_said_and_said_again_when_it_changes(void **stat
     unlink(path);
 }
 
+/* The file is ahead of the server: the connection goes on, and the new word is said until it is known. */
+static void test_a_new_password_that_the_server_does_not_know_yet(void **state)
+{
+    struct both both;
+    char path[] = P_tmpdir "/weir-password-XXXXXX";
+
+    (void)state;
+    close(mkstemp(path));
+    write_file(path, "first");
+    begin_both(&both);
+    both.fake.password = "first";
+    both.bench.conf.password_file = path;
+    bench_start(&both.bench);
+    UNTIL(both.bench.loop, bench_is_up(&both.bench));
+    write_file(path, "second");
+    UNTIL(both.bench.loop, both.fake.auths == 3);
+    fake_last(&both.fake)->authenticated = true; /* a failed AUTH takes nothing away */
+    assert_int_equal(both.fake.client_count, 1);
+    assert_int_equal(status_of(&both.bench, false), STORE_OK);
+    both.fake.password = "second";
+    UNTIL(both.bench.loop, both.fake.auths == 4);
+    UNTIL(both.bench.loop, redis_of(both.bench.store)->connection.asks_pool.count_used == 0);
+    int infos = both.fake.infos;
+    UNTIL(both.bench.loop, both.fake.infos > infos + 1);
+    assert_int_equal(both.fake.auths, 4);
+    close_both(&both);
+    unlink(path);
+}
+
 static void test_a_user_and_a_password(void **state)
 {
     struct both both;
@@ -447,7 +476,8 @@ static void test_a_canary_follows_each_batch_that_must_be_durable(void **state)
 
     (void)state;
     open_both(&both);
-    redis_of(both.bench.store)->watch.canary_us = loop_now_us(both.bench.loop) + 3600 * CLOCK_US_PER_S; /* not by time */
+    redis_of(both.bench.store)->watch.canary_us =
+        loop_now_us(both.bench.loop) + 3600 * CLOCK_US_PER_S; /* not by time */
     redis_of(both.bench.store)->watch.canary_said = 0;
     for (int i = 0; i < 4; i++) {
         ask_op(&both.bench, &askers[i], &op, true, 1000);
@@ -543,6 +573,70 @@ static void test_acknowledged_writes_that_are_gone_are_told(void **state)
     unlink(path);
 }
 
+/* Its reply came and its canary's did not: what was acknowledged counts all the same. */
+static void test_what_was_acknowledged_without_its_canary(void **state)
+{
+    struct both both;
+
+    (void)state;
+    open_both(&both);
+    both.fake.no_canary = true;
+    assert_int_equal(status_of(&both.bench, true), STORE_OK);
+    fake_drop(&both.fake);
+    both.fake.no_canary = false;
+    UNTIL(both.bench.loop, both.fake.client_count == 2 && bench_is_up(&both.bench));
+    assert_non_null(strstr(bench_not_durable(&both.bench), "acknowledged writes are gone"));
+    close_both(&both);
+}
+
+/* A durable begin was asked on a connection that was lost, and the store that is found then is not to be trusted. */
+static const char *say_nothing(struct fake *fake, const struct bytes *words, int count)
+{
+    (void)fake;
+    (void)words;
+    (void)count;
+    return NULL;
+}
+
+static void test_a_durable_begin_is_not_repeated_on_a_store_that_lost_writes(void **state)
+{
+    struct both both;
+    struct asker asker;
+    struct idem_op op = op_of(IDEM_BEGIN, 1, 1);
+
+    (void)state;
+    open_both(&both);
+    assert_int_equal(status_of(&both.bench, true), STORE_OK);
+    UNTIL(both.bench.loop, redis_of(both.bench.store)->watch.canary_acked > 0);
+    both.fake.script = say_nothing;
+    ask_op(&both.bench, &asker, &op, true, 5000);
+    UNTIL(both.bench.loop, both.fake.scripts == 2);
+    both.fake.script = NULL;
+    both.fake.canary[0] = '\0';
+    fake_drop(&both.fake);
+    UNTIL(both.bench.loop, asker.told == 1);
+    assert_int_equal(asker.status, STORE_DOWN);
+    UNTIL(both.bench.loop, both.fake.scripts == 3);
+    assert_int_equal(both.fake.ops[2], IDEM_ABANDON);
+    close_both(&both);
+}
+
+static void test_a_server_whose_keys_cannot_be_read(void **state)
+{
+    struct both both;
+
+    (void)state;
+    begin_both(&both);
+    both.fake.no_get = true;
+    bench_start(&both.bench);
+    UNTIL(both.bench.loop, bench_is_up(&both.bench));
+    assert_non_null(strstr(bench_not_durable(&both.bench), "not permitted"));
+    assert_int_equal(bench_metric(&both.bench, "weir_store_trouble{kind=\"keys\"}"), 1);
+    assert_int_equal(bench_metric(&both.bench, "weir_store_trouble{kind=\"canary\"}"), 1);
+    assert_int_equal(status_of(&both.bench, false), STORE_OK);
+    close_both(&both);
+}
+
 /* An older number is a loss as well: another server took over from before the last write. */
 static void test_an_older_canary_is_a_loss(void **state)
 {
@@ -575,6 +669,7 @@ int main(void)
         cmocka_unit_test(test_a_server_that_says_nothing_to_the_greeting),
         cmocka_unit_test(test_a_server_that_takes_no_scripts_beforehand),
         cmocka_unit_test(test_the_password_is_said_and_said_again_when_it_changes),
+        cmocka_unit_test(test_a_new_password_that_the_server_does_not_know_yet),
         cmocka_unit_test(test_a_user_and_a_password),
         cmocka_unit_test(test_a_password_that_is_wrong_or_cannot_be_read),
         cmocka_unit_test(test_another_password_file_by_a_reload),
@@ -585,6 +680,9 @@ int main(void)
         cmocka_unit_test(test_without_durable_calls_a_canary_a_second_is_enough),
         cmocka_unit_test(test_acknowledged_writes_that_are_gone_are_told),
         cmocka_unit_test(test_an_older_canary_is_a_loss),
+        cmocka_unit_test(test_what_was_acknowledged_without_its_canary),
+        cmocka_unit_test(test_a_durable_begin_is_not_repeated_on_a_store_that_lost_writes),
+        cmocka_unit_test(test_a_server_whose_keys_cannot_be_read),
     };
     (void)signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);
