@@ -55,7 +55,7 @@ enum idem_class profile_classify(const struct profile *profile, uint16_t status,
     bool busy = codes_hold(profile->busy, status);
     bool final = codes_hold(profile->final, status);
     if (is_success(status)) {
-        return final ? IDEM_CLASS_FINAL : busy ? IDEM_CLASS_BUSY : IDEM_CLASS_UNPROVEN;
+        return busy ? IDEM_CLASS_BUSY : final ? IDEM_CLASS_FINAL : IDEM_CLASS_UNPROVEN;
     }
     /* The field says "not now": of the key, where the status can mean that; else of the request as a whole. */
     bool not_now = says_not_executed(profile, field, answer);

@@ -55,6 +55,8 @@ static void test_parameters_behind_a_string_mean_nothing(void **state)
         {"\"abc\"; v; w=\"x;\\\"y\"; *z=?1", "abc", KEY_OK},
         {"\"abc\";", NULL, KEY_PARAMETERS},
         {"\"abc\";V=1", NULL, KEY_PARAMETERS},
+        {"\"abc\";1=2", NULL, KEY_PARAMETERS},
+        {"\"abc\";v=1,w", NULL, KEY_PARAMETERS},
         {"\"abc\";v=", NULL, KEY_PARAMETERS},
         {"\"abc\";v=\"x", NULL, KEY_PARAMETERS},
         {"\"abc\";v=\"x\\", NULL, KEY_PARAMETERS},
@@ -178,6 +180,7 @@ static void test_a_profile_may_narrow_the_characters(void **state)
 {
     static const struct row rows[] = {
         {"Az09_-", "Az09_-", KEY_OK},
+        {"Mm5", "Mm5", KEY_OK},
         {"a.b", NULL, KEY_CHARACTER},
         {"\"a b\"", NULL, KEY_CHARACTER},
         {"a:b", NULL, KEY_CHARACTER},

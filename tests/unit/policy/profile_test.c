@@ -136,6 +136,10 @@ static void test_a_success_is_never_taken_for_nothing_done(void **state)
     assert_int_equal(class_with(&profile, 200, "Transient-Error", "true"), IDEM_CLASS_FINAL);
     profile.final[0] = (struct profile_codes){201, 201};
     assert_int_equal(class_with(&profile, 200, "Transient-Error", "true"), IDEM_CLASS_UNPROVEN);
+    profile.final[0].high = 202;
+    profile.busy[0] = (struct profile_codes){202, 202}; /* accepted, and at work on it */
+    assert_int_equal(class_of(&profile, 202), IDEM_CLASS_BUSY);
+    assert_int_equal(class_of(&profile, 201), IDEM_CLASS_FINAL);
 }
 
 static void test_where_a_status_is_busy_and_final_the_field_decides(void **state)
