@@ -36,6 +36,10 @@ static void close_both(struct both *both)
     bench_close_rest(&both->bench);
 }
 
+/* As UNTIL, with the watch looking in every turn instead of every few seconds. */
+#define UNTIL_WATCHED(both, condition)                                                                                 \
+    UNTIL((both)->bench.loop, (timer_set_after(&redis_of((both)->bench.store)->watch.timer, 0), (condition)))
+
 static enum store_status status_of(struct bench *bench, bool durable)
 {
     struct asker asker;
@@ -102,7 +106,7 @@ static void test_what_makes_a_server_not_durable(void **state)
         assert_int_equal(both.fake.scripts, 0);
         assert_int_equal(status_of(&both.bench, false), STORE_OK);
         both.fake.info = NULL; /* it is put right, and the watch notices */
-        UNTIL(both.bench.loop, bench_not_durable(&both.bench)[0] == '\0');
+        UNTIL_WATCHED(&both, bench_not_durable(&both.bench)[0] == '\0');
         assert_int_equal(bench_metric(&both.bench, "weir_store_trouble{"), 0);
         close_both(&both);
     }
@@ -174,7 +178,7 @@ static void test_a_server_that_changes_while_it_is_used(void **state)
     (void)state;
     open_both(&both);
     both.fake.info = "redis_version:7.2.4\r\nrole:slave\r\n";
-    UNTIL(both.bench.loop, !bench_is_up(&both.bench));
+    UNTIL_WATCHED(&both, !bench_is_up(&both.bench));
     assert_non_null(strstr(bench_trouble(&both.bench), "a replica"));
     close_both(&both);
 }
@@ -194,12 +198,12 @@ static void test_evictions_are_losses(void **state)
     UNTIL(both.bench.loop, bench_is_up(&both.bench));
     assert_string_equal(bench_not_durable(&both.bench), "");
     both.fake.info = INFO_OF("r1", "m1", "8");
-    UNTIL(both.bench.loop, strstr(bench_not_durable(&both.bench), "acknowledged writes are gone") != NULL);
+    UNTIL_WATCHED(&both, strstr(bench_not_durable(&both.bench), "acknowledged writes are gone") != NULL);
     store_accept_loss(both.bench.store);
     assert_string_equal(bench_not_durable(&both.bench), "");
     both.fake.info = INFO_OF("r2", "m2", "9"); /* another run counts anew */
     int infos = both.fake.infos;
-    UNTIL(both.bench.loop, both.fake.infos > infos + 1);
+    UNTIL_WATCHED(&both, both.fake.infos > infos + 1);
     assert_string_equal(bench_not_durable(&both.bench), "");
     close_both(&both);
 }
@@ -292,7 +296,7 @@ static void test_the_password_is_said_and_said_again_when_it_changes(void **stat
     assert_string_equal(both.fake.auth_seen, "first");
     both.fake.password = "second";
     write_file(path, "second\n");
-    UNTIL(both.bench.loop, both.fake.auths == 2); /* nobody told it to look */
+    UNTIL_WATCHED(&both, both.fake.auths == 2); /* nobody told it to look */
     assert_string_equal(both.fake.auth_seen, "second");
     assert_int_equal(both.fake.client_count, 1);
     assert_int_equal(status_of(&both.bench, false), STORE_OK);
@@ -315,15 +319,15 @@ static void test_a_new_password_that_the_server_does_not_know_yet(void **state)
     bench_start(&both.bench);
     UNTIL(both.bench.loop, bench_is_up(&both.bench));
     write_file(path, "second");
-    UNTIL(both.bench.loop, both.fake.auths == 3);
+    UNTIL_WATCHED(&both, both.fake.auths == 3);
     fake_last(&both.fake)->authenticated = true; /* a failed AUTH takes nothing away */
     assert_int_equal(both.fake.client_count, 1);
     assert_int_equal(status_of(&both.bench, false), STORE_OK);
     both.fake.password = "second";
-    UNTIL(both.bench.loop, both.fake.auths == 4);
+    UNTIL_WATCHED(&both, both.fake.auths == 4);
     UNTIL(both.bench.loop, redis_of(both.bench.store)->connection.asks_pool.count_used == 0);
     int infos = both.fake.infos;
-    UNTIL(both.bench.loop, both.fake.infos > infos + 1);
+    UNTIL_WATCHED(&both, both.fake.infos > infos + 1);
     assert_int_equal(both.fake.auths, 4);
     close_both(&both);
     unlink(path);
@@ -462,7 +466,7 @@ static void test_a_store_of_another_secret_is_not_trusted(void **state)
     UNTIL(both.bench.loop, asker.told == 1);
     assert_int_equal(asker.status, STORE_OK);
     both.fake.secret[0] = '\0'; /* somebody cleared it up */
-    UNTIL(both.bench.loop, store_trouble(both.bench.store, false) == NULL);
+    UNTIL_WATCHED(&both, store_trouble(both.bench.store, false) == NULL);
     close_both(&both);
 }
 
