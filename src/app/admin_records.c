@@ -277,7 +277,7 @@ bool inquiry_read_record(struct inquiry *inquiry)
         return true;
     }
     snprintf(sentence, sizeof(sentence),
-             "'%s' is not a record: one looks like 1a3-9f2c44d0e1b7, as `weir idempotency list` "
+             "'%s' is not a record: one looks like 1a3x9f2c44d0e1b7, as `weir idempotency list` "
              "prints it",
              inquiry->record);
     inquiry_refuse(inquiry, 400, sentence);

@@ -39,7 +39,7 @@ static uint64_t ago_us(uint64_t wall_us)
 
 const char *show_record_name(const struct idem_name *name, char text[SHOW_NAME_BYTES])
 {
-    snprintf(text, SHOW_NAME_BYTES, "%03x-", name->bucket);
+    snprintf(text, SHOW_NAME_BYTES, "%03xx", name->bucket);
     digest_hex(name->hash, IDEM_HASH_BYTES, text + 4);
     return text;
 }

@@ -113,6 +113,13 @@ static void on_begun(void *owner, enum store_status status, const struct idem_re
     exchange_step(claim->exchange);
 }
 
+/* single_shot was allowed for the store that is configured; after a reload another one may still be open. */
+static bool may_rely_on_store(const struct claim *claim)
+{
+    const struct exchange *x = claim->exchange;
+    return !claim->driver.single_shot || store_is(x->gate->store, &generation_conf(x->generation)->store);
+}
+
 static enum admit begin(struct claim *claim)
 {
     struct exchange *x = claim->exchange;
@@ -132,7 +139,7 @@ static enum admit begin(struct claim *claim)
     claim->bound_us = x->now_us;
     claim->lease_due_us = x->now_us + CLAIM_LEASE_MS * CLOCK_US_PER_MS;
     timer_set(&x->timer, x->total_due_us);
-    if (x->gate->store != NULL) {
+    if (x->gate->store != NULL && may_rely_on_store(claim)) {
         claim->call = store_ask(x->gate->store, &op, claim->driver.single_shot, x->gate->generation->conf->store.begin_timeout_ms,
                                 on_begun, claim);
     }
@@ -140,7 +147,7 @@ static enum admit begin(struct claim *claim)
         return ADMIT_WAIT;
     }
     claim->replied = true;
-    claim->status = x->gate->store != NULL ? STORE_FULL : STORE_DOWN;
+    claim->status = x->gate->store == NULL ? STORE_DOWN : may_rely_on_store(claim) ? STORE_FULL : STORE_UNTRUSTED;
     return ADMIT_GO; /* to what is recorded */
 }
 
@@ -150,6 +157,9 @@ static const char *store_words(const struct claim *claim)
     const char *trouble = gate->store != NULL ? store_trouble(gate->store, claim->driver.single_shot) : "the store is not open";
     if (trouble != NULL) {
         return trouble;
+    }
+    if (claim->status == STORE_UNTRUSTED) {
+        return "the configured store is opened at the next start, not by a reload";
     }
     return claim->status == STORE_FULL ? "the store has no room" : "the store did not answer in time";
 }

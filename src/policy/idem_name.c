@@ -17,7 +17,7 @@ void idem_name_short(const struct idem_name *name, char text[IDEM_SHORT_BYTES + 
     text[0] = digits[name->bucket >> 8];
     text[1] = digits[(name->bucket >> 4) & 15];
     text[2] = digits[name->bucket & 15];
-    text[BUCKET_DIGITS] = '-';
+    text[BUCKET_DIGITS] = 'x';
     digest_hex(name->hash, SHORT_HASH_BYTES, text + BUCKET_DIGITS + 1);
 }
 
@@ -28,7 +28,7 @@ bool idem_name_parse(struct bytes text, struct idem_name *prefix, size_t *hash_l
 
     *prefix = (struct idem_name){0};
     *hash_len = hash.len / 2;
-    if (hash.len % 2 != 0 || *hash_len < SHORT_HASH_BYTES || *hash_len > IDEM_HASH_BYTES || text.at[BUCKET_DIGITS] != '-' ||
+    if (hash.len % 2 != 0 || *hash_len < SHORT_HASH_BYTES || *hash_len > IDEM_HASH_BYTES || (text.at[BUCKET_DIGITS] | 0x20) != 'x' ||
         !bytes_hex_to_u64(bytes_take(text, BUCKET_DIGITS), &number) || number >= IDEM_BUCKETS) {
         return false;
     }

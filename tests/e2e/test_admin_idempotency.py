@@ -14,7 +14,7 @@ from harness.ports import free_port
 from harness.processor import Hold, Processor, Sandbox
 from harness.weir import Weir
 
-RECORD = r"[0-9a-f]{3}-[0-9a-f]{12}"
+RECORD = r"[0-9a-f]{3}x[0-9a-f]{12}"
 SINGLE = {"mode": "single_shot"}
 
 
@@ -119,17 +119,17 @@ def test_what_cannot_be_resolved(store):
             check_equal(code, 1)
             check("the processor answered it with 200" in error, error)
         with case("what is not there"):
-            code, out, error = resolve("1a3-9f2c44d0e1b7")
+            code, out, error = resolve("1a3x9f2c44d0e1b7")
             check_equal(code, 1)
-            check("there is no record 1a3-9f2c44d0e1b7" in error, error)
+            check("there is no record 1a3x9f2c44d0e1b7" in error, error)
         with case("what is no name"):
             code, out, error = resolve("order-1001")
             check_equal(code, 1)
             check("is not a record" in error, error)
         with case("without a reason, without an outcome"):
-            check_equal(resolve("1a3-9f2c44d0e1b7", "--executed")[0], 64)
-            check_equal(resolve("1a3-9f2c44d0e1b7", "--why", "x")[0], 64)
-            answer = http.ask(weir.admin_path, "POST", "/api/v1/idempotency/resolve?record=1a3-9f2c44d0e1b7&executed=true",
+            check_equal(resolve("1a3x9f2c44d0e1b7", "--executed")[0], 64)
+            check_equal(resolve("1a3x9f2c44d0e1b7", "--why", "x")[0], 64)
+            answer = http.ask(weir.admin_path, "POST", "/api/v1/idempotency/resolve?record=1a3x9f2c44d0e1b7&executed=true",
                               body=b"", host="localhost")
             check_equal((answer.status, json.loads(answer.body)["ok"]), (400, False))
         with case("by looking"):

@@ -68,7 +68,7 @@ def test_the_first_is_executed_and_the_second_is_its_answer(store):
         with case("the log and the metrics say so"):
             line = weir.wait_for_access({"weir.outcome": "replayed"})
             check_equal((line["weir.reason"], line["http.response.status_code"]), ("replayed", 200))
-            check(re.fullmatch(r"[0-9a-f]{3}-[0-9a-f]{12}", line["weir.record"]), line["weir.record"])
+            check(re.fullmatch(r"[0-9a-f]{3}x[0-9a-f]{12}", line["weir.record"]), line["weir.record"])
             check("weir.attempts" not in line and "t_ttfb_us" not in line, f"nothing was sent: {line}")
             check_equal(weir.metric("weir_idempotency_begins_total", route="pay", verdict="new"), 1)
             check_equal(weir.metric("weir_idempotency_begins_total", route="pay", verdict="replay"), 3)

@@ -76,7 +76,7 @@ def test_the_lines_of_an_unknown():
         unknown = weir.wait_event("unknown")
         check_equal((unknown["request_id"], unknown["processor"], unknown["audit"]),
                     (answer.header("Weir-Request-Id"), "acme", True))
-        check(re.fullmatch(r"[0-9a-f]{3}-[0-9a-f]{12}", unknown["record"]), unknown["record"])
+        check(re.fullmatch(r"[0-9a-f]{3}x[0-9a-f]{12}", unknown["record"]), unknown["record"])
         access = weir.wait_for_access({"request_id": answer.header("Weir-Request-Id")})
         check_equal(access["weir.record"], unknown["record"])
         wait_until(lambda: weir.metric("weir_idempotency_oldest_unknown_seconds") > 0, what="its age")

@@ -42,7 +42,8 @@ struct idem_name {
     uint8_t hash[IDEM_HASH_BYTES];
 };
 
-/* RECORD as operators see and type it: "1a3-9f2c44d0e1b7", the bucket and the first 6 bytes of the hash in hex. */
+/* RECORD as operators see and type it: "1a3x9f2c44d0e1b7", the bucket and the first 6 bytes of the
+ * hash in hex. An x between them, since a run of digits as long as a card number would be masked in logs. */
 #define IDEM_SHORT_BYTES 16
 void idem_name_short(const struct idem_name *name, char text[IDEM_SHORT_BYTES + 1]);
 /*

@@ -136,7 +136,7 @@ static void test_a_list_tells_the_unknown_or_all_that_are_open(void **state)
     fake_add(2, 0, IDEM_IN_FLIGHT, "two");
     fake_add(3, 0, IDEM_DONE, "three");
     expect_call(&scene, "GET", "/api/v1/idempotency?state=unknown", 200, "\"matched\":1,\"whole\":true");
-    expect_call(&scene, "GET", "/api/v1/idempotency?state=unknown&as=text", 200, "1a3-010000000000  unknown  1h 0m");
+    expect_call(&scene, "GET", "/api/v1/idempotency?state=unknown&as=text", 200, "1a3x010000000000  unknown  1h 0m");
     expect_call(&scene, "GET", "/api/v1/idempotency?state=open", 200, "\"request_id\":\"two\"");
     expect_call(&scene, "GET", "/api/v1/idempotency?state=open", 200, "\"matched\":2");
     expect_call(&scene, "GET", "/api/v1/idempotency", 400, "state is unknown or open");
@@ -179,21 +179,21 @@ static void test_a_record_is_shown_by_its_short_name(void **state)
     struct store_record *record = fake_add(2, 0, IDEM_DONE, "two");
     record->status = 402;
     record->answer_kept = true;
-    expect_call(&scene, "GET", "/api/v1/idempotency/show?record=1a3-010000000000&as=text", 200,
-                "weir idempotency resolve 1a3-010000000000 --executed|--not-executed");
-    expect_call(&scene, "GET", "/api/v1/idempotency/show?record=1a3-020000000000&as=text", 200, "status 402, kept");
-    expect_call(&scene, "GET", "/api/v1/idempotency/show?record=1a3-020000000000", 200, "\"state\":\"done\"");
+    expect_call(&scene, "GET", "/api/v1/idempotency/show?record=1a3x010000000000&as=text", 200,
+                "weir idempotency resolve 1a3x010000000000 --executed|--not-executed");
+    expect_call(&scene, "GET", "/api/v1/idempotency/show?record=1a3x020000000000&as=text", 200, "status 402, kept");
+    expect_call(&scene, "GET", "/api/v1/idempotency/show?record=1a3x020000000000", 200, "\"state\":\"done\"");
     record->status = 0;
-    expect_call(&scene, "GET", "/api/v1/idempotency/show?record=1a3-020000000000&as=text", 200, "an operator said");
-    expect_call(&scene, "GET", "/api/v1/idempotency/show?record=1a3-030000000000&as=text", 404,
-                "there is no record 1a3-03");
+    expect_call(&scene, "GET", "/api/v1/idempotency/show?record=1a3x020000000000&as=text", 200, "an operator said");
+    expect_call(&scene, "GET", "/api/v1/idempotency/show?record=1a3x030000000000&as=text", 404,
+                "there is no record 1a3x03");
     close_scene(&scene);
 }
 
 static void test_what_is_no_record_is_refused(void **state)
 {
     static const char *const BAD[] = {
-        "?record=", "", "?record=1a3-01", "?record=zzz-010000000000", "?record=a&record=b", "?record=order-1001"};
+        "?record=", "", "?record=1a3x01", "?record=zzz-010000000000", "?record=a&record=b", "?record=order-1001"};
     struct scene scene;
     char target[128];
     (void)state;
@@ -215,13 +215,13 @@ static void test_a_name_that_is_short_for_two_lists_both_and_resolves_neither(vo
     fake_add(1, 0xaa, IDEM_UNKNOWN, "one");
     fake_add(1, 0xbb, IDEM_UNKNOWN, "two");
     struct answer *answer =
-        call(&scene, "POST", "/api/v1/idempotency/resolve?record=1a3-010000000000&executed=true&why=x&as=text");
+        call(&scene, "POST", "/api/v1/idempotency/resolve?record=1a3x010000000000&executed=true&why=x&as=text");
     expect(&scene, answer, 409, "is short for 2 records");
-    assert_non_null(strstr(answer->text, "1a3-01000000000000000000000000000000000000aa"));
-    assert_non_null(strstr(answer->text, "1a3-01000000000000000000000000000000000000bb"));
+    assert_non_null(strstr(answer->text, "1a3x01000000000000000000000000000000000000aa"));
+    assert_non_null(strstr(answer->text, "1a3x01000000000000000000000000000000000000bb"));
     done(answer);
-    expect_call(&scene, "GET", "/api/v1/idempotency/show?record=1a3-010000000000", 409, "\"request_id\":\"two\"");
-    expect_call(&scene, "GET", "/api/v1/idempotency/show?record=1a3-01000000000000000000000000000000000000bb", 200,
+    expect_call(&scene, "GET", "/api/v1/idempotency/show?record=1a3x010000000000", 409, "\"request_id\":\"two\"");
+    expect_call(&scene, "GET", "/api/v1/idempotency/show?record=1a3x01000000000000000000000000000000000000bb", 200,
                 "two");
     assert_int_equal(fake.asks, 0);
     close_scene(&scene);
@@ -234,9 +234,9 @@ static void test_a_record_is_found_by_its_request(void **state)
     open_scene(&scene);
     fake_add(1, 0, IDEM_UNKNOWN, "aaaa");
     fake_add(2, 0, IDEM_DONE, "bbbb");
-    expect_call(&scene, "GET", "/api/v1/idempotency/find?request_id=aaaa", 200, "1a3-01");
+    expect_call(&scene, "GET", "/api/v1/idempotency/find?request_id=aaaa", 200, "1a3x01");
     assert_int_equal(fake.walks_begun, 1);
-    expect_call(&scene, "GET", "/api/v1/idempotency/find?request_id=bbbb", 200, "1a3-02");
+    expect_call(&scene, "GET", "/api/v1/idempotency/find?request_id=bbbb", 200, "1a3x02");
     assert_int_equal(fake.walks_begun, 3);
     expect_call(&scene, "GET", "/api/v1/idempotency/find?request_id=cccc&as=text", 404,
                 "none of 2 records was made by request cccc");
@@ -257,7 +257,7 @@ static void test_a_resolve_is_stored_and_audited_with_who_and_why(void **state)
     fake.result = (struct idem_result){.verdict = IDEM_OK};
     expect_call(
         &scene, "POST",
-        "/api/v1/idempotency/resolve?record=1a3-010000000000&executed=true&why=found%20in%20the%20dashboard&as=text",
+        "/api/v1/idempotency/resolve?record=1a3x010000000000&executed=true&why=found%20in%20the%20dashboard&as=text",
         200, "resolved as executed");
     assert_int_equal(fake.asks, 1);
     assert_int_equal(fake.call.op.kind, IDEM_RESOLVE);
@@ -266,13 +266,13 @@ static void test_a_resolve_is_stored_and_audited_with_who_and_why(void **state)
     assert_memory_equal(&fake.call.op.name, &fake.records[0].name, sizeof(fake.call.op.name));
     UNTIL(scene.app.loop, logged(&scene, "\"event\":\"idempotency_resolved_by_operator\""));
     const struct passwd *me = getpwuid(getuid());
-    snprintf(actor, sizeof(actor), "\"actor\":\"uid %u%s%s%s, pid %d\",\"record\":\"1a3-010000000000\"", getuid(),
+    snprintf(actor, sizeof(actor), "\"actor\":\"uid %u%s%s%s, pid %d\",\"record\":\"1a3x010000000000\"", getuid(),
              me != NULL ? " (" : "", me != NULL ? me->pw_name : "", me != NULL ? ")" : "", getpid());
     assert_true(logged(&scene, actor));
     assert_true(logged(&scene,
                        "\"request_id\":\"one\",\"processor\":\"acme\",\"executed\":\"yes\",\"why\":\"found in the "
                        "dashboard\",\"result\":\"done\""));
-    expect_call(&scene, "POST", "/api/v1/idempotency/resolve?record=1a3-010000000000&executed=false&why=x", 200,
+    expect_call(&scene, "POST", "/api/v1/idempotency/resolve?record=1a3x010000000000&executed=false&why=x", 200,
                 "\"executed\":false");
     assert_false(fake.call.op.executed);
     close_scene(&scene);
@@ -285,24 +285,24 @@ static void test_a_resolve_wants_an_outcome_and_a_reason(void **state)
     (void)state;
     open_scene(&scene);
     fake_add(1, 0, IDEM_UNKNOWN, "one");
-    expect_call(&scene, "POST", "/api/v1/idempotency/resolve?record=1a3-010000000000&why=x", 400,
+    expect_call(&scene, "POST", "/api/v1/idempotency/resolve?record=1a3x010000000000&why=x", 400,
                 "executed is true or false");
-    expect_call(&scene, "POST", "/api/v1/idempotency/resolve?record=1a3-010000000000&executed=maybe&why=x", 400,
+    expect_call(&scene, "POST", "/api/v1/idempotency/resolve?record=1a3x010000000000&executed=maybe&why=x", 400,
                 "executed is");
-    expect_call(&scene, "POST", "/api/v1/idempotency/resolve?record=1a3-010000000000&executed=true", 400,
+    expect_call(&scene, "POST", "/api/v1/idempotency/resolve?record=1a3x010000000000&executed=true", 400,
                 "why is missing");
-    expect_call(&scene, "POST", "/api/v1/idempotency/resolve?record=1a3-010000000000&executed=true&why=", 400,
+    expect_call(&scene, "POST", "/api/v1/idempotency/resolve?record=1a3x010000000000&executed=true&why=", 400,
                 "why is missing");
-    snprintf(target, sizeof(target), "/api/v1/idempotency/resolve?record=1a3-010000000000&executed=true&why=%0256d", 0);
+    snprintf(target, sizeof(target), "/api/v1/idempotency/resolve?record=1a3x010000000000&executed=true&why=%0256d", 0);
     expect_call(&scene, "POST", target, 400, "longer than 255");
-    expect_call(&scene, "GET", "/api/v1/idempotency/resolve?record=1a3-010000000000&executed=true&why=x", 405, "");
+    expect_call(&scene, "GET", "/api/v1/idempotency/resolve?record=1a3x010000000000&executed=true&why=x", 405, "");
     assert_int_equal(fake.asks, 0);
     close_scene(&scene);
 }
 
 static void test_what_cannot_be_resolved_says_why(void **state)
 {
-    static const char ACT[] = "/api/v1/idempotency/resolve?record=1a3-010000000000&executed=true&why=x";
+    static const char ACT[] = "/api/v1/idempotency/resolve?record=1a3x010000000000&executed=true&why=x";
     struct scene scene;
     (void)state;
     open_scene(&scene);
@@ -338,7 +338,7 @@ static void test_a_resolve_that_may_have_been_done_is_audited_too(void **state)
     open_scene(&scene);
     fake_add(1, 0, IDEM_UNKNOWN, "one");
     fake.status = STORE_DOWN;
-    expect_call(&scene, "POST", "/api/v1/idempotency/resolve?record=1a3-010000000000&executed=false&why=x", 503,
+    expect_call(&scene, "POST", "/api/v1/idempotency/resolve?record=1a3x010000000000&executed=false&why=x", 503,
                 "whether this was stored is not known");
     UNTIL(scene.app.loop, logged(&scene, "\"executed\":\"no\",\"why\":\"x\",\"result\":\"not known\""));
     close_scene(&scene);
@@ -352,7 +352,7 @@ static void test_a_store_that_fails_on_the_way_is_said_so(void **state)
     fake_add(1, 0, IDEM_UNKNOWN, "one");
     fake.break_walks = true;
     fake.state.trouble = "connection refused";
-    expect_call(&scene, "GET", "/api/v1/idempotency/show?record=1a3-010000000000", 503, "connection refused");
+    expect_call(&scene, "GET", "/api/v1/idempotency/show?record=1a3x010000000000", 503, "connection refused");
     fake.break_walks = false;
     fake.refuse_walks = true;
     expect_call(&scene, "GET", "/api/v1/idempotency?state=unknown", 503, "another look through the store is under way");
@@ -395,7 +395,7 @@ static void test_the_end_of_the_process_answers_who_waits_and_audits_what_was_as
     fake_add(1, 0, IDEM_UNKNOWN, "one");
     fake.hold_asks = true;
     struct answer *acting =
-        call(&scene, "POST", "/api/v1/idempotency/resolve?record=1a3-010000000000&executed=true&why=x");
+        call(&scene, "POST", "/api/v1/idempotency/resolve?record=1a3x010000000000&executed=true&why=x");
     UNTIL(scene.app.loop, fake.asks == 1);
     fake.hold_walks = true;
     struct answer *looking = call(&scene, "GET", "/api/v1/idempotency/find?request_id=aaaa");
@@ -422,7 +422,7 @@ static void test_the_end_waits_for_a_name_that_is_being_looked_up(void **state)
     open_scene(&scene);
     fake_add(1, 0, IDEM_UNKNOWN, "one");
     struct answer *answer =
-        call(&scene, "POST", "/api/v1/idempotency/resolve?record=1a3-010000000000&executed=true&why=x");
+        call(&scene, "POST", "/api/v1/idempotency/resolve?record=1a3x010000000000&executed=true&why=x");
     UNTIL(scene.app.loop, !list_empty(&scene.app.records.inquiries));
     close_scene(&scene); /* asserts that nothing is left */
     done(answer);
@@ -451,9 +451,9 @@ static void test_without_a_store_everything_says_so(void **state)
 {
     static const char *const CALLS[][2] = {
         {"GET", "/api/v1/idempotency?state=unknown"},
-        {"GET", "/api/v1/idempotency/show?record=1a3-010000000000"},
+        {"GET", "/api/v1/idempotency/show?record=1a3x010000000000"},
         {"GET", "/api/v1/idempotency/find?request_id=a"},
-        {"POST", "/api/v1/idempotency/resolve?record=1a3-010000000000&executed=true&why=x"},
+        {"POST", "/api/v1/idempotency/resolve?record=1a3x010000000000&executed=true&why=x"},
         {"POST", "/api/v1/idempotency/accept-loss?why=x"},
     };
     struct scene scene;

@@ -227,13 +227,13 @@ static void test_what_idempotency_lacks_is_said_and_nothing_is_asked(void **stat
     } ROWS[] = {
         {{"lst"}, "list, show, find, resolve or accept-loss"},
         {{"show"}, "show: RECORD is missing"},
-        {{"list", "1a3-9f2c44d0e1b7"}, "list: a word too many"},
+        {{"list", "1a3x9f2c44d0e1b7"}, "list: a word too many"},
         {{"find"}, "--request-id ID is missing"},
         {{"list", "--why", "x"}, "an option that is not for this"},
-        {{"show", "1a3-9f2c44d0e1b7", "--executed"}, "an option that is not for this"},
-        {{"resolve", "1a3-9f2c44d0e1b7", "--why", "x"}, "--executed or --not-executed is missing"},
-        {{"resolve", "1a3-9f2c44d0e1b7", "--executed"}, "--why TEXT is missing"},
-        {{"resolve", "1a3-9f2c44d0e1b7", "--executed", "--not-executed", "--why", "x"}, "exclude each other"},
+        {{"show", "1a3x9f2c44d0e1b7", "--executed"}, "an option that is not for this"},
+        {{"resolve", "1a3x9f2c44d0e1b7", "--why", "x"}, "--executed or --not-executed is missing"},
+        {{"resolve", "1a3x9f2c44d0e1b7", "--executed"}, "--why TEXT is missing"},
+        {{"resolve", "1a3x9f2c44d0e1b7", "--executed", "--not-executed", "--why", "x"}, "exclude each other"},
         {{"accept-loss"}, "--why TEXT is missing"},
     };
     (void)state;
