@@ -48,6 +48,7 @@ struct store_call {
     uint8_t stage;
     bool whole;             /* redis: ask by EVAL */
     bool again, last;       /* redis: one more abandon is due; this is it */
+    bool heard;             /* redis: of its earlier reply, which later ones repeat */
     bool graced;            /* redis: its time was over once, with something unread */
     uint64_t canary;        /* redis: of the batch it went out with */
     struct timer timer;     /* stopped when the call ends */

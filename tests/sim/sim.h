@@ -52,7 +52,7 @@
 #define SIM_LISTENERS_MAX 2
 #define SIM_PLANS_MAX 8    /* generations of one run */
 #define SIM_SEATS_MAX 2    /* weirs at one time */
-#define SIM_WEIRS_MAX 10   /* weirs of one run, those that were killed included */
+#define SIM_WEIRS_MAX 12   /* weirs of one run, those that were killed included */
 #define SIM_NEVER UINT64_MAX
 /* Nobody asks for a payment this long after it was settled, or began. */
 #define SIM_KEEP_RECEIPT_MS 400000
@@ -569,6 +569,8 @@ void sim_store_begin(void);
 void sim_store_end(void);
 /* From now on it answers everything, soon. */
 void sim_store_heal(void);
+/* What is on its way back will not be read. */
+void sim_store_rest(void);
 /* No weir has a store that is not closed yet. */
 bool sim_stores_closed(void);
 
@@ -588,6 +590,7 @@ struct sim_payment {
     uint64_t body_lens[SIM_VARIANTS_MAX];
     uint64_t begun_us;
     uint64_t ask_until_us;        /* nobody asks for it any more */
+    bool stubborn;                /* somebody asks until there is an answer */
 
     struct sim_case **cases;      /* every request for it */
     size_t case_count, case_size;
@@ -599,8 +602,6 @@ struct sim_payment {
     unsigned status;
     uint64_t answer;              /* number of it */
     uint64_t answer_len;
-    int tells, resolves;          /* at the store */
-    int told_lines, resolved_lines, lines_lost;
 };
 
 void sim_payers_begin(void);
@@ -643,6 +644,8 @@ void ledger_answered(struct sim_case *about);
 /* The store's table: an operation was applied; a reply will never be read (op NULL: there was none); a record came to the end
  * of its time; records were lost. */
 void ledger_applied(const struct idem_op *op, const struct idem_result *result);
+/* A weir learned what became of its begin, in time. */
+void ledger_begun(const struct idem_op *op, const struct idem_result *result);
 void ledger_reply_lost(const struct idem_op *op, const struct idem_result *result);
 void ledger_dropped(const struct idem_record *record);
 void ledger_forgotten(void);

@@ -27,8 +27,12 @@ struct takeover {
     char request_id[IDEM_REQUEST_ID_BYTES + 1];
 };
 
+struct account;
+
 static struct {
     bool forgotten;       /* the store lost records */
+    struct account *accounts;
+    size_t account_count, account_size;
     struct takeover *takeovers;
     size_t takeover_count, takeover_size;
 } ledger;
@@ -37,6 +41,7 @@ void ledger_begin(void)
 {
     ledger.forgotten = false;
     ledger.takeover_count = 0;
+    ledger.account_count = 0;
 }
 
 bool ledger_took_over(const char *request_id)
@@ -186,14 +191,54 @@ void ledger_answered(struct sim_case *about)
 
 /* ---- records and lines ---- */
 
-static struct sim_payment *payment_of(const char *request_id)
+/* What the store knows to have told of one record, and what was written of it. */
+struct account {
+    char record[IDEM_SHORT_BYTES + 1];
+    unsigned tells, resolves;             /* at the table */
+    unsigned told_lines, resolved_lines;  /* in the logs */
+    unsigned lost_tells, lost_resolves;   /* replies that nobody will read */
+};
+
+static struct account *account_of(const char *record)
+{
+    for (size_t i = ledger.account_count; i > 0; i--) {
+        if (strcmp(ledger.accounts[i - 1].record, record) == 0) {
+            return &ledger.accounts[i - 1];
+        }
+    }
+    if (ledger.account_count == ledger.account_size) {
+        ledger.account_size = ledger.account_size * 2 + 64;
+        ledger.accounts = realloc(ledger.accounts, ledger.account_size * sizeof *ledger.accounts);
+        CHECK(ledger.accounts != NULL);
+    }
+    struct account *account = &ledger.accounts[ledger.account_count++];
+    *account = (struct account){0};
+    (void)bytes_to_text(bytes_from_text(record), account->record, sizeof account->record);
+    return account;
+}
+
+static struct account *account_of_op(const struct idem_op *op)
+{
+    char record[IDEM_SHORT_BYTES + 1];
+    idem_name_short(&op->name, record);
+    return account_of(record);
+}
+
+static struct sim_case *case_of_request(const char *request_id)
 {
     for (size_t i = sim.case_count; i > 0; i--) {
         if (strcmp(sim.cases[i - 1]->request_id, request_id) == 0) {
-            return sim.cases[i - 1]->payment;
+            return sim.cases[i - 1];
         }
     }
     return NULL;
+}
+
+/* It may have gone out without a record, and another one have its key since; or have sent nothing, and only lets go. */
+static bool may_be_unrecorded(const char *request_id)
+{
+    const struct sim_case *about = case_of_request(request_id);
+    return about == NULL || about->takes == 0 || sim.plans[1].routes[about->route].passes;
 }
 
 static void note_takeover(const struct idem_op *op)
@@ -207,24 +252,51 @@ static void note_takeover(const struct idem_op *op)
     sim.counts.takeovers++;
 }
 
+/* An answer that came when its client had been told that nobody knows: it has no line but settles the record. */
+static void note_late(const struct idem_op *op)
+{
+    const struct sim_case *about = case_of_request(op->request_id);
+    if (about != NULL && about->lines > 0 && about->reason == REASON_RESPONSE_TIMEOUT) {
+        row_count(row_find('T', REASON_OK, "-"));
+    }
+}
+
 void ledger_applied(const struct idem_op *op, const struct idem_result *result)
 {
-    bool sends_again = result->verdict == IDEM_TAKEN_OVER || (result->verdict == IDEM_RECEIPT && result->left_ms > 0);
-    if (op->kind == IDEM_BEGIN && sends_again) {
+    if (op->kind == IDEM_COMPLETE && op->how == IDEM_HOW_LATE && result->verdict == IDEM_OK) {
+        note_late(op);
+    }
+    if (result->verdict == IDEM_CONFLICT && !ledger.forgotten && !may_be_unrecorded(op->request_id)) {
+        sim_violated("request %s brings an answer for a record that is bound to another", op->request_id);
+    }
+    if (result->told_now || result->resolved_now) {
+        struct account *account = account_of_op(op);
+        account->tells += result->told_now ? 1 : 0;
+        account->resolves += result->resolved_now ? 1 : 0;
+    }
+}
+
+void ledger_begun(const struct idem_op *op, const struct idem_result *result)
+{
+    if (result->verdict == IDEM_TAKEN_OVER || (result->verdict == IDEM_RECEIPT && result->left_ms > 0)) {
         note_takeover(op);
     }
-    (void)payment_of;
 }
 
 void ledger_reply_lost(const struct idem_op *op, const struct idem_result *result)
 {
-    (void)op;
-    (void)result;
+    if (op != NULL && (result->told_now || result->resolved_now)) {
+        struct account *account = account_of_op(op);
+        account->lost_tells += result->told_now ? 1 : 0;
+        account->lost_resolves += result->resolved_now ? 1 : 0;
+    }
 }
 
 void ledger_dropped(const struct idem_record *record)
 {
-    (void)record;
+    if (record->told && !ledger.forgotten) {
+        sim_violated("the record of request %s is unknown, and its time is over without a word", record->request_id);
+    }
 }
 
 void ledger_forgotten(void)
@@ -234,13 +306,82 @@ void ledger_forgotten(void)
 
 void ledger_event(const char *event, const struct log_field *fields, int count)
 {
-    (void)event;
-    (void)fields;
-    (void)count;
+    const char *record = NULL;
+    for (int i = 0; i < count; i++) {
+        record = strcmp(fields[i].key, "record") == 0 ? fields[i].text : record;
+    }
+    bool told = strcmp(event, "unknown") == 0;
+    if (record == NULL || (!told && strcmp(event, "resolved") != 0)) {
+        return;
+    }
+    struct account *account = account_of(record);
+    account->told_lines += told ? 1 : 0;
+    account->resolved_lines += told ? 0 : 1;
+    sim.counts.unknowns += told ? 1 : 0;
+    if (account->told_lines > account->tells || account->resolved_lines > account->resolves) {
+        sim_violated("record %s: %u unknown lines for %u times, %u resolved lines for %u", record, account->told_lines,
+                     account->tells, account->resolved_lines, account->resolves);
+    }
 }
 
 /* ---- the end ---- */
 
+static void check_account(const struct account *account)
+{
+    if (account->told_lines + account->lost_tells < account->tells ||
+        account->resolved_lines + account->lost_resolves < account->resolves) {
+        sim_violated("record %s became unknown %u times and was ended %u times; %u and %u lines tell it, %u and %u replies were lost",
+                     account->record, account->tells, account->resolves, account->told_lines, account->resolved_lines,
+                     account->lost_tells, account->lost_resolves);
+    }
+    if (!ledger.forgotten && account->tells > account->resolves + 1) {
+        sim_violated("record %s became unknown %u times and was ended %u times", account->record, account->tells,
+                     account->resolves);
+    }
+}
+
+/* Every weir had it go to processors that remember, and to the same processor. */
+static bool was_sticky(const struct sim_payment *payment)
+{
+    for (unsigned i = 1; i <= sim.plan_count; i++) {
+        if (!sim.plans[i].routes[payment->route].sticky) {
+            return false;
+        }
+    }
+    return sim_bank_retention_s() >= 900;
+}
+
+/* Somebody else has the key: with another payment of the tenant. */
+static bool was_contested(const struct sim_payment *payment)
+{
+    for (size_t i = 0; i < payment->case_count; i++) {
+        if (payment->cases[i]->variant != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void check_payment(const struct sim_payment *payment)
+{
+    for (size_t i = 0; i < payment->case_count; i++) {
+        const struct sim_case *about = payment->cases[i];
+        if (about->seen.begun && about->seen.outcome == OUTCOME_NOT_SENT && (about->takes > 0 || about->executions > 0)) {
+            sim_violated("H2: n%" PRIu64 " was told that it was not sent, and was", about->nonce);
+        }
+    }
+    if (payment->stubborn && !payment->final && was_sticky(payment) && !was_contested(payment)) {
+        sim_violated("H8: payment %" PRIu64 " was asked for again and again while nothing failed, and has no answer",
+                     payment->number);
+    }
+}
+
 void ledger_end(void)
 {
+    for (size_t i = 0; i < sim.payment_count; i++) {
+        check_payment(sim.payments[i]);
+    }
+    for (size_t i = 0; i < ledger.account_count; i++) {
+        check_account(&ledger.accounts[i]);
+    }
 }

@@ -395,7 +395,7 @@ void oracle_line(struct bytes line)
         return;
     }
     read_line(about, line);
-    about->took_over = about->phase != 'K' && ledger_took_over(about->request_id); /* else it was never told */
+    about->took_over = ledger_took_over(about->request_id);
     if (about->lines > 1) {
         sim_violated("n%" PRIu64 " has two access lines", about->nonce);
     }
@@ -409,7 +409,7 @@ void oracle_line(struct bytes line)
 static bool may_listen_on(const struct sim_case *about)
 {
     const struct sim_plan *plan = &sim.plans[about->line_generation];
-    unsigned late_ms = plan->processors[plan->routes[about->route].processor].late_ms;
+    unsigned late_ms = plan->processors[about->link_processor].late_ms;
     const struct sim_weir *weir = about->link->weir;
     uint64_t from_us = weir->thaws_at_us > about->line_at_us ? weir->thaws_at_us : about->line_at_us;
     return about->keyed && plan->routes[about->route].keyed && about->reason == REASON_RESPONSE_TIMEOUT &&

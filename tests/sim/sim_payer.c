@@ -326,6 +326,7 @@ static void add_device(struct sim_payment *payment, int variant, bool stubborn)
     payer->payment = payment;
     payer->variant = variant;
     payer->stubborn = stubborn;
+    payment->stubborn = payment->stubborn || stubborn;
     payer->next.fire = on_next;
     payer->patience.fire = on_patience;
     arena_init(&payer->arena, &sim.blocks);
@@ -351,7 +352,7 @@ static struct sim_payment *add_payment(int tenant, uint64_t key)
     payment->route = (int)sim_below(SIM_ROUTES_MAX);
     for (int i = 0; i < SIM_VARIANTS_MAX; i++) {
         payment->bodies[i] = BODY_NUMBERS + payment->number * SIM_VARIANTS_MAX + (uint64_t)i;
-        payment->body_lens[i] = sim_between(5, sim_chance(95) ? 200 : 3000);
+        payment->body_lens[i] = sim_between(16, sim_chance(95) ? 200 : 3000); /* its number is in it, whole */
         payment->body_lens[i] = payment->body_lens[i] < sim.body_max ? payment->body_lens[i] : sim.body_max;
     }
     payment->begun_us = sim.now_us + sim_below(30 * SIM_S);

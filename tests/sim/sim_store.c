@@ -20,7 +20,7 @@
 
 #include "weir/base/clock.h"
 
-#define TICK_US (10 * SIM_MS)          /* how often a weir looks for calls that got no reply */
+#define REST_US (2 * SIM_S)            /* so long a begin on a connection that was lost is waited for */
 #define SETTLE_US (600 * SIM_MS)       /* a reply that has not come by then will not: the connection is broken */
 #define SWEEP_MAX 32                   /* records that one sweep looks at */
 #define MARGIN_MS 3000                 /* of LAPSE: an unknown is ended before the table drops it */
@@ -247,7 +247,7 @@ struct handle {
     struct list waiting;       /* calls that are not under way */
     struct list asked;         /* calls that are */
     struct deferred leaving;   /* what was asked in this turn leaves at its end */
-    struct sim_event tick, connect, sweep, broken, walk;
+    struct sim_event connect, sweep, broken, walk;
     bool connected;
     uint64_t connection;       /* rises with each */
     uint64_t last_arrival_us, last_reply_us;
@@ -312,6 +312,8 @@ static void on_connect(struct sim_event *event)
     loop_defer(handle->weir->loop, &handle->leaving);
 }
 
+static void on_call_lost(struct handle *handle, struct store_call *call);
+
 /* Of what was under way, a first part arrived, or arrives late; the rest is lost. */
 static void break_connection(struct handle *handle)
 {
@@ -340,8 +342,7 @@ static void break_connection(struct handle *handle)
     }
     struct store_call *call;
     while ((call = list_last(&handle->asked, struct store_call, in_kind)) != NULL) {
-        list_remove(&call->in_kind);
-        list_push_front(&handle->waiting, &call->in_kind);
+        on_call_lost(handle, call);
     }
     store_up_set(&handle->store, false);
     reconnect(handle, sim_chance(60) ? sim_below(5 * SIM_MS) : sim_below(300 * SIM_MS));
@@ -396,15 +397,20 @@ static struct store_call *call_of(struct handle *handle, uint64_t number)
     return NULL;
 }
 
-static void take_reply(struct handle *handle, const struct letter *letter)
+static void on_result(struct handle *handle, struct store_call *call, struct idem_result *result);
+
+static void take_reply(struct handle *handle, struct letter *letter)
 {
     struct store_call *call = letter->number != 0 ? call_of(handle, letter->number) : NULL;
-    const struct idem_result *result = letter->status == STORE_OK ? &letter->result : NULL;
     store_up_set(&handle->store, true);
-    if (call != NULL && call->op.kind == letter->op.kind) {
-        store_call_end(call, letter->status, result);
-    } else if (result != NULL) { /* the sweep's, or a begin that nobody waits for any more */
-        store_hear(&handle->store, &letter->op, result);
+    if (letter->number == 0) {
+        store_hear(&handle->store, &letter->op, &letter->result);
+    } else if (call == NULL || call->op.kind != letter->op.kind) {
+        ledger_reply_lost(letter->status == STORE_OK ? &letter->op : NULL, &letter->result); /* too late */
+    } else if (letter->status != STORE_OK) {
+        store_call_end(call, letter->status, NULL);
+    } else {
+        on_result(handle, call, &letter->result);
     }
 }
 
@@ -445,130 +451,167 @@ static void on_letter(struct sim_event *event)
 
 /* ---- calls ---- */
 
-static bool is_timed(const struct store_call *call)
+enum stage { STAGE_WAITING, STAGE_ASKED, STAGE_RESTING };
+
+static struct handle *handle_of_call(const struct store_call *call)
 {
-    return !store_op_settles(call->op.kind);
+    return handle_of(call->store);
 }
 
-/* The next call that may leave now; NULL: there is none. */
-static struct store_call *next_to_leave(struct handle *handle)
+static void wait_for_turn(struct handle *handle, struct store_call *call)
 {
-    list_each (call, after, &handle->waiting, struct store_call, in_kind) {
-        if (!is_timed(call) || call->tries < (call->op.kind == IDEM_BEGIN ? 2 : 1)) {
-            return call;
-        }
+    call->stage = STAGE_WAITING;
+    list_remove(&call->in_kind);
+    list_push_back(&handle->waiting, &call->in_kind);
+    if (!handle->weir->dead) {
+        loop_defer(handle->weir->loop, &handle->leaving);
     }
-    return NULL;
 }
 
 static void on_leaving(struct deferred *deferred)
 {
     struct handle *handle = container_of(deferred, struct handle, leaving);
     struct store_call *call;
-    if (handle->weir->dead || !handle->connected) {
-        return;
-    }
     sim_weir_falter(handle->weir);
-    while (!handle->weir->dead && handle->connected && (call = next_to_leave(handle)) != NULL) {
+    while (!handle->weir->dead && handle->connected && (call = list_first(&handle->waiting, struct store_call, in_kind)) != NULL) {
         list_remove(&call->in_kind);
         list_push_back(&handle->asked, &call->in_kind);
+        call->stage = STAGE_ASKED;
         call->tries++;
-        call->stage = 0;
+        call->sent_on = handle->connection;
+        if (call->settles) {
+            timer_set_after(&call->timer, SETTLE_US);
+        }
         send_letter(handle, call->number, &call->op);
     }
-    if (!handle->weir->dead) {
-        sim_weir_falter(handle->weir);
+    sim_weir_falter(handle->weir);
+}
+
+/* Its begin may be done, or may yet be: what frees it goes behind it on the same connection, or on the next one. */
+static void abandon_begin(struct handle *handle, struct store_call *call)
+{
+    call->begun_on = call->sent_on;
+    call->again = call->tries > 1;
+    store_call_abandon(call);
+    timer_stop(&call->timer);
+    wait_for_turn(handle, call);
+}
+
+static void give_up(struct handle *handle, struct store_call *call)
+{
+    if (call->op.kind == IDEM_BEGIN && call->tries > 0) {
+        store_call_tell(call, STORE_DOWN, NULL);
+        abandon_begin(handle, call);
+    } else {
+        store_call_end(call, STORE_DOWN, NULL);
     }
 }
 
-static void watch(struct handle *handle)
+static void on_call_timer(struct timer *timer)
 {
-    if (handle->tick.place == 0 && !(list_empty(&handle->waiting) && list_empty(&handle->asked))) {
-        sim_after(&handle->tick, TICK_US);
+    struct store_call *call = container_of(timer, struct store_call, timer);
+    struct handle *handle = handle_of_call(call);
+    if (call->stage == STAGE_RESTING) {
+        wait_for_turn(handle, call);
+    } else if (call->settles) {
+        break_connection(handle);
+    } else {
+        give_up(handle, call);
     }
 }
 
 static void submit(struct store *store, struct store_call *call)
 {
     struct handle *handle = handle_of(store);
-    list_push_back(&handle->waiting, &call->in_kind);
+    timer_init(&call->timer, handle->weir->loop, on_call_timer);
     sim_weir_falter(handle->weir);
-    if (handle->weir->dead) {
-        return;
+    if (!call->settles) {
+        timer_set(&call->timer, call->deadline_us);
     }
-    loop_defer(handle->weir->loop, &handle->leaving);
-    watch(handle);
-}
-
-/* Its begin may be done, or may yet be: what frees it goes behind it on the same connection, or on the next one. */
-static void abandon(struct handle *handle, struct store_call *call)
-{
-    store_call_abandon(call);
-    list_remove(&call->in_kind);
-    list_push_back(&handle->waiting, &call->in_kind);
-    call->tries = 0;
-    if (!handle->weir->dead) {
-        loop_defer(handle->weir->loop, &handle->leaving);
-    }
+    wait_for_turn(handle, call);
 }
 
 static void forget(struct store *store, struct store_call *call)
 {
-    if (call->op.kind == IDEM_BEGIN) {
-        abandon(handle_of(store), call);
+    if (call->op.kind == IDEM_BEGIN && call->tries > 0) {
+        abandon_begin(handle_of(store), call);
+    } else if (!call->settles) {
+        store_call_drop(call);
     }
 }
 
-/* A call whose time is over, or that is tried once more. False: it is as it was. */
-static bool look_at(struct handle *handle, struct store_call *call, bool asked)
+/* The connection is gone; what was asked may have been done. */
+static void on_call_lost(struct handle *handle, struct store_call *call)
 {
-    uint64_t now_us = sim.now_us;
-    if (!is_timed(call)) {
-        return false;
+    list_remove(&call->in_kind);
+    list_push_front(&handle->waiting, &call->in_kind);
+    call->stage = STAGE_WAITING;
+    if (call->settles) {
+        timer_stop(&call->timer);
+    } else if (call->tries >= 2 || call->op.kind == IDEM_RESOLVE) {
+        give_up(handle, call);
     }
-    if (now_us >= call->deadline_us && !call->told) {
-        bool begin = call->op.kind == IDEM_BEGIN;
-        if (begin) {
-            store_call_tell(call, STORE_DOWN, NULL);
-            abandon(handle, call);
-        } else {
-            store_call_end(call, STORE_DOWN, NULL);
-        }
-        return true;
-    }
-    bool again = asked && call->op.kind == IDEM_BEGIN && call->tries == 1 &&
-                 now_us >= call->asked_us + (call->deadline_us - call->asked_us) / 2;
-    if (again) {
-        list_remove(&call->in_kind);
-        list_push_back(&handle->waiting, &call->in_kind);
-        loop_defer(handle->weir->loop, &handle->leaving);
-    }
-    return again;
 }
 
-static bool look_at_some(struct handle *handle, struct list *calls, bool asked)
+/* As in the real ones: a takeover was given to a begin that nobody waited for, so anyone may have it at once. */
+static bool must_mark(const struct store_call *call, const struct idem_result *result)
 {
-    list_each (call, after, calls, struct store_call, in_kind) {
-        if (look_at(handle, call, asked)) {
-            return true; /* the list may be another now */
-        }
-    }
-    return false;
+    return call->op.kind == IDEM_ABANDON && call->begun_on != 0 && result->verdict == IDEM_REFUSED;
 }
 
-static void on_tick(struct sim_event *event)
+/* The record is another's by now, and bound to where that one went. We have sent nothing: it is no conflict. */
+static bool is_stale_mark(const struct store_call *call, const struct idem_result *result)
 {
-    struct handle *handle = container_of(event, struct handle, tick);
-    while (look_at_some(handle, &handle->asked, true) || look_at_some(handle, &handle->waiting, false)) {
+    return call->op.kind == IDEM_MARK && call->begun_on != 0 && result->verdict == IDEM_CONFLICT;
+}
+
+/* The begin that this abandons may still be on its way, on another connection. */
+static bool must_abandon_again(const struct store_call *call)
+{
+    return call->op.kind == IDEM_ABANDON && call->begun_on != 0 && !call->last &&
+           (call->again || call->begun_on != call->sent_on);
+}
+
+/* Asked twice, since the first reply was lost: it found what it had written itself, as the seal's salt proves. */
+static bool is_own_answer(const struct store_call *call, const struct idem_result *result)
+{
+    return call->op.kind == IDEM_COMPLETE && call->tries > 1 && result->verdict == IDEM_ALREADY &&
+           result->status == call->op.status && bytes_equal(result->answer, call->op.answer);
+}
+
+static void on_result(struct handle *handle, struct store_call *call, struct idem_result *result)
+{
+    if (call->settles) {
+        timer_stop(&call->timer);
     }
-    list_each (call, after, &handle->asked, struct store_call, in_kind) {
-        call->stage = (uint8_t)(call->stage < UINT8_MAX ? call->stage + 1 : call->stage);
-        if (!is_timed(call) && call->stage * TICK_US > SETTLE_US) {
-            break_connection(handle);
-            break;
-        }
+    if (call->heard) { /* it is told with every reply to this question */
+        result->told_now = result->resolved_now = false;
     }
-    watch(handle);
+    if (is_stale_mark(call, result)) {
+        result->verdict = IDEM_LOST;
+    }
+    if (must_mark(call, result)) {
+        store_hear(call->store, &call->op, result);
+        call->heard = call->heard || result->told_now || result->resolved_now;
+        call->op.kind = IDEM_MARK;
+        wait_for_turn(handle, call);
+        return;
+    }
+    if (must_abandon_again(call)) {
+        store_hear(call->store, &call->op, result);
+        call->heard = call->heard || result->told_now || result->resolved_now;
+        call->last = true;
+        call->stage = STAGE_RESTING;
+        timer_set_after(&call->timer, REST_US);
+        return;
+    }
+    if (is_own_answer(call, result)) {
+        result->verdict = IDEM_OK;
+    }
+    if (call->op.kind == IDEM_BEGIN && call->done != NULL) {
+        ledger_begun(&call->op, result);
+    }
+    store_call_end(call, STORE_OK, result);
 }
 
 /* ---- the sweep ---- */
@@ -655,12 +698,11 @@ static struct store *open(const struct conf_store *conf, const struct store_opti
     list_init(&handle->waiting);
     list_init(&handle->asked);
     deferred_init(&handle->leaving, on_leaving);
-    handle->tick.fire = on_tick;
     handle->connect.fire = on_connect;
     handle->sweep.fire = on_sweep;
     handle->broken.fire = on_broken;
     handle->walk.fire = on_walk;
-    handle->tick.weir = handle->connect.weir = handle->sweep.weir = handle->broken.weir = handle->walk.weir = handle->weir;
+    handle->connect.weir = handle->sweep.weir = handle->broken.weir = handle->walk.weir = handle->weir;
     reconnect(handle, sim_latency());
     sim_after(&handle->sweep, sim_below(1500 * SIM_MS));
     house.stores_open++;
@@ -714,7 +756,6 @@ static void close_kind(struct store *store)
     struct handle *handle = handle_of(store);
     handle->closed = true;
     handle->connected = false;
-    sim_cancel(&handle->tick);
     sim_cancel(&handle->connect);
     sim_cancel(&handle->sweep);
     sim_cancel(&handle->broken);
@@ -806,6 +847,16 @@ bool sim_stores_closed(void)
         left += sim.weirs[i]->dead && sim.weirs[i]->store != NULL ? 1 : 0; /* those go with their weirs */
     }
     return house.stores_open <= left;
+}
+
+void sim_store_rest(void)
+{
+    list_each (letter, after, &house.letters, struct letter, in_letters) {
+        if (letter->replying) {
+            ledger_reply_lost(letter->status == STORE_OK ? &letter->op : NULL, &letter->result);
+        }
+        free_letter(letter);
+    }
 }
 
 void sim_store_end(void)

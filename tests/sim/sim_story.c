@@ -76,7 +76,9 @@ static void choose_sizes(void)
 {
     bool roomy = sim.money;
     sim.header_max = (unsigned)sim_between(1024, 4096);
-    sim.body_max = sim_chance(70) || roomy ? (unsigned)sim_between(1, 20000) : (unsigned)sim_between(20000, 200000);
+    sim.body_max = roomy           ? (unsigned)sim_between(4000, 20000)
+                   : sim_chance(70) ? (unsigned)sim_between(1, 20000)
+                                    : (unsigned)sim_between(20000, 200000);
     sim.clients_max = sim_chance(70) || roomy ? 1000 : (uint32_t)sim_between(2, 10);
     sim.buffers_max = sim_chance(60) || roomy ? 64 * 1024 * 1024 : (size_t)sim_between(32 * 1024, 512 * 1024);
     for (int i = 0; i < SIM_LISTENERS_MAX; i++) {
@@ -118,7 +120,7 @@ static void on_misfortune(struct sim_event *event)
         sim_weir_kill(weir);
     } else if (sim_chance(30) && sim.plan_count + 1 < SIM_PLANS_MAX) {
         sim_after(&weir->reload, 0);
-    } else if (sim_chance(30) && sim.weir_count + 2 < SIM_WEIRS_MAX) {
+    } else if (sim_chance(30) && sim.weir_count <= SIM_WEIRS_MAX - SIM_SEATS_MAX) {
         sim_weir_drain(weir); /* an orderly stop; another takes its seat */
         sim_after(&story.back[weir->seat], 0);
     }
@@ -268,6 +270,7 @@ uint64_t story_run(uint64_t seed)
     run_turns();
     let_arrive();
     verdict_end();
+    sim_store_rest();
     ledger_end();
     sim_weirs_end();
     sim_store_end();

@@ -95,6 +95,8 @@ static const struct table_row table[] = {
     ROW('C', OK,                       YES,  PROCESSORS, KEPT,    true,  "-")
     ROW('C', CLIENT_GONE,              YES,  NONE,       KEPT,    true,  "client")
     ROW('C', REPLAYED,                 STORED, STORED,   KEPT,    false, "-")
+    /* Not a line: an answer that came after response_timeout was told, and settled the record. */
+    ROW('T', OK,                       YES,  NONE,       CLOSED,  false, "-")
 };
 
 static uint64_t reached[ARRAY_COUNT(table)];

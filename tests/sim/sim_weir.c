@@ -141,7 +141,8 @@ struct sim_weir *sim_weir_at(int seat)
 
 void sim_weir_kill(struct sim_weir *weir)
 {
-    if (weir->dead || weir->over) {
+    /* The last ones live: somebody has to be there when nothing fails any more. */
+    if (weir->dead || weir->over || sim.weir_count > SIM_WEIRS_MAX - SIM_SEATS_MAX) {
         return;
     }
     sim_note("kill", (uint64_t)weir->number, 0, 0);

@@ -216,6 +216,12 @@ static bool must_mark(const struct store_call *call, const struct idem_result *r
     return call->op.kind == IDEM_ABANDON && call->begun_on != 0 && result->verdict == IDEM_REFUSED;
 }
 
+/* The record is another's by now, and bound to where that one went. We have sent nothing: it is no conflict. */
+static bool is_stale_mark(const struct store_call *call, const struct idem_result *result)
+{
+    return call->op.kind == IDEM_MARK && call->begun_on != 0 && result->verdict == IDEM_CONFLICT;
+}
+
 /* The begin that this abandons may still be on its way, on another connection. */
 static bool must_abandon_again(const struct store_call *call)
 {
@@ -236,14 +242,22 @@ static void on_result(struct redis_store *redis, struct store_call *call, struct
     if (call->durable) {
         watch_expect(redis, call->canary);
     }
+    if (call->heard) { /* what this question told is told with every reply to it */
+        result->told_now = result->resolved_now = false;
+    }
+    if (is_stale_mark(call, result)) {
+        result->verdict = IDEM_LOST;
+    }
     if (must_mark(call, result)) {
         store_hear(call->store, &call->op, result);
+        call->heard = call->heard || result->told_now || result->resolved_now;
         call->op.kind = IDEM_MARK;
         wait_for_turn(redis, call);
         return;
     }
     if (must_abandon_again(call)) {
         store_hear(call->store, &call->op, result);
+        call->heard = call->heard || result->told_now || result->resolved_now;
         call->last = true;
         rest(call, LATE_BEGIN_US);
         return;
