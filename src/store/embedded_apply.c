@@ -36,7 +36,7 @@ static bool is_full_for(struct embedded *embedded, const struct idem_name *name,
     struct lmdb *lmdb = &embedded->lmdb;
     uint64_t bytes = lmdb_record_bytes(record);
     return is_beyond(embedded, bytes, LMDB_BEGIN_PCT) ||
-           lmdb_bucket_bytes(lmdb, name->bucket) + bytes > lmdb->size_bytes / 100 * LMDB_BUCKET_PCT;
+           (lmdb_bucket_bytes(lmdb, name->bucket) + bytes) / LMDB_FILL_PCT > lmdb->size_bytes / 100 / 100 * LMDB_BUCKET_PCT;
 }
 
 /* ---- the result's bytes ---- */
@@ -52,7 +52,7 @@ static void move_run(struct bytes *run, char **at)
 }
 
 /* Copies what the result points to. MDB_NOTFOUND: the answer is not whole; ENOMEM. */
-static int keep_bytes(struct embedded *embedded, struct embedded_job *job, const struct idem_record *record)
+static int keep_bytes(struct embedded *embedded, struct embedded_job *job, const struct lmdb_entry *entry)
 {
     struct idem_result *result = &job->result;
     size_t len = result->upstream_key.len + result->answer.len;
@@ -70,7 +70,7 @@ static int keep_bytes(struct embedded *embedded, struct embedded_job *job, const
         return 0;
     }
     result->answer.at = at;
-    int error = lmdb_answer_read(&embedded->lmdb, &job->call->op.name, record, at);
+    int error = lmdb_answer_read(&embedded->lmdb, entry, at);
     if (error != 0) {
         free(job->bytes);
         job->bytes = NULL;
@@ -155,11 +155,11 @@ int embedded_apply(struct embedded *embedded, struct embedded_job *job)
         refuse(job, STORE_FULL, 0);
         return 0;
     }
-    error = keep_bytes(embedded, job, &entry.record);
+    error = keep_bytes(embedded, job, &entry);
     if (error == MDB_NOTFOUND) {
         job->error = error; /* the answer is lost: what is left is a receipt */
         change = decide(job, &entry, &op, now_ms, &record, &job->result);
-        error = keep_bytes(embedded, job, &entry.record);
+        error = keep_bytes(embedded, job, &entry);
         job->error = 0;
     }
     if (error == ENOMEM) {

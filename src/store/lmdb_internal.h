@@ -6,7 +6,7 @@
  * nothing here logs or touches the loop.
  *
  *   records  bucket, hash                      the record (lmdb_record.c)
- *   answers  expiry, bucket, hash, part        its sealed answer, in parts of a page each
+ *   answers  expiry, serial, bucket, part      its sealed answer, in parts
  *   open     state, since or lease end, name   in flight and unknown ones
  *   told     begun, name                       those whose `unknown` was written and not resolved
  *   expiry   expiry, name                      unknown and done ones
@@ -39,14 +39,15 @@ void lmdb_name_read(const uint8_t in[LMDB_NAME_BYTES], struct idem_name *name);
 void lmdb_u64_write(uint64_t value, uint8_t out[8]);
 uint64_t lmdb_u64_read(const uint8_t in[8]);
 
-/* Returns the length. Of the answer only its length is written: its bytes stand elsewhere. */
-size_t lmdb_record_write(const struct idem_name *name, const struct idem_record *record,
+/* Returns the length. Of the answer only its length is written: its bytes stand elsewhere, under the serial. */
+size_t lmdb_record_write(const struct idem_name *name, const struct idem_record *record, uint64_t answer_serial,
                          uint8_t out[LMDB_RECORD_BYTES_MAX]);
 /*
  * False: these are not the bytes of a record of this name. record->upstream_key
  * points into `in`; record->answer has its length and no bytes.
  */
-WEIR_MUSTCHECK bool lmdb_record_read(const struct idem_name *name, struct bytes in, struct idem_record *record);
+WEIR_MUSTCHECK bool lmdb_record_read(const struct idem_name *name, struct bytes in, struct idem_record *record,
+                                     uint64_t *answer_serial);
 
 /* ---- the file (lmdb_file.c) ---- */
 
@@ -57,6 +58,8 @@ WEIR_MUSTCHECK bool lmdb_record_read(const struct idem_name *name, struct bytes 
 #define LMDB_ANSWER_PCT 97u
 /* No bucket gets more than this part. */
 #define LMDB_BUCKET_PCT 25u
+/* So full are pages, on the whole, of the entries that are counted for buckets (measured). */
+#define LMDB_FILL_PCT 75u
 
 /* A record that is not whole; beside LMDB's own codes and errno. */
 #define LMDB_ERR_BROKEN (-1)
@@ -91,6 +94,7 @@ struct lmdb {
     int64_t bucket_changes[IDEM_BUCKETS];    /* of the transaction under way */
     uint16_t touched[IDEM_BUCKETS];          /* buckets with such changes */
     uint32_t touched_count;
+    uint32_t answers;     /* that were written in the transaction under way */
     uint64_t commits;     /* transactions that were synced to disk */
 };
 
@@ -144,10 +148,13 @@ struct lmdb_entry {
     struct idem_name name;
     bool found;
     size_t len;                /* of bytes */
+    uint64_t answer_serial;    /* where its answer stands */
     struct idem_record record; /* found: as it was read; else of state IDEM_ABSENT */
     uint8_t bytes[LMDB_RECORD_BYTES_MAX];
 };
 
+/* The key of a part of an answer: its expiry, the answer's serial, the bucket, the part's number. */
+#define LMDB_PART_KEY_BYTES (8 + 8 + 2 + 2)
 /* Where record.answer points while its bytes are still in the file only: apply may hand it on, saving leaves it alone. */
 extern const char lmdb_answer_in_file[1];
 
@@ -155,8 +162,8 @@ extern const char lmdb_answer_in_file[1];
 int lmdb_load(struct lmdb *lmdb, const struct idem_name *name, struct lmdb_entry *entry);
 /* Puts `record` in the place of what lmdb_load found; NULL: deletes that. All tables and counts follow. */
 int lmdb_save(struct lmdb *lmdb, const struct lmdb_entry *entry, const struct idem_record *record);
-/* Copies the answer of a record to `out` (record->answer.len bytes). MDB_NOTFOUND: it is not whole. */
-int lmdb_answer_read(struct lmdb *lmdb, const struct idem_name *name, const struct idem_record *record, char *out);
+/* Copies the answer of a record to `out` (its answer.len bytes). MDB_NOTFOUND: it is not whole. */
+int lmdb_answer_read(struct lmdb *lmdb, const struct lmdb_entry *entry, char *out);
 /* What a new record with such an answer takes. */
 uint64_t lmdb_record_bytes(const struct idem_record *record);
 

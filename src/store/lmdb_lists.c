@@ -119,12 +119,12 @@ int lmdb_drop_answers(struct lmdb *lmdb, uint64_t until_ms, int most, int *error
         return -1;
     }
     while (count < most && (*error = mdb_cursor_get(cursor, &key, &value, MDB_FIRST)) == 0) {
-        struct idem_name name;
-        if (key.mv_size < TIME_KEY_BYTES || lmdb_u64_read(key.mv_data) > until_ms) {
+        const uint8_t *at = key.mv_data;
+        if (key.mv_size != LMDB_PART_KEY_BYTES || lmdb_u64_read(at) > until_ms) {
             break;
         }
-        lmdb_name_read((const uint8_t *)key.mv_data + 8, &name);
-        if ((*error = drop_current(lmdb, cursor, name.bucket, &key, &value)) != 0) {
+        uint16_t bucket = (uint16_t)(at[16] << 8 | at[17]);
+        if ((*error = drop_current(lmdb, cursor, bucket % IDEM_BUCKETS, &key, &value)) != 0) {
             break;
         }
         count++;

@@ -4,7 +4,7 @@
  *   version, flags (state, ambiguous, told)
  *   owner, print, bind
  *   status, takeovers, lease, begun, resend, done, answer expires, expires,
- *   length of the answer                        varints (LEB128)
+ *   length of the answer, its serial            varints (LEB128)
  *   processor, request id, upstream key         each a varint length and bytes
  *   CRC-32 of the name and of all the above     little endian
  *
@@ -95,7 +95,7 @@ static uint8_t *put_bytes(uint8_t *at, struct bytes bytes)
     return bytes.len == 0 ? at : put_raw(at, bytes.at, bytes.len);
 }
 
-size_t lmdb_record_write(const struct idem_name *name, const struct idem_record *record,
+size_t lmdb_record_write(const struct idem_name *name, const struct idem_record *record, uint64_t answer_serial,
                          uint8_t out[LMDB_RECORD_BYTES_MAX])
 {
     uint8_t *at = out;
@@ -115,6 +115,7 @@ size_t lmdb_record_write(const struct idem_name *name, const struct idem_record 
     at = put_number(at, record->answer_expires_ms);
     at = put_number(at, record->expires_ms);
     at = put_number(at, record->answer.len);
+    at = put_number(at, answer_serial);
     at = put_bytes(at, bytes_from_text(record->processor));
     at = put_bytes(at, bytes_from_text(record->request_id));
     at = put_bytes(at, record->upstream_key);
@@ -208,7 +209,8 @@ static bool crc_is_right(const struct idem_name *name, struct bytes in)
     return crc == record_crc(name, (const uint8_t *)in.at, in.len - CRC_BYTES);
 }
 
-bool lmdb_record_read(const struct idem_name *name, struct bytes in, struct idem_record *record)
+bool lmdb_record_read(const struct idem_name *name, struct bytes in, struct idem_record *record,
+                      uint64_t *answer_serial)
 {
     memset(record, 0, sizeof *record);
     if (in.len < 2 + CRC_BYTES || !crc_is_right(name, in) || !head_is_known(in)) {
@@ -231,6 +233,7 @@ bool lmdb_record_read(const struct idem_name *name, struct bytes in, struct idem
     record->answer_expires_ms = take_number(&reader);
     record->expires_ms = take_number(&reader);
     record->answer = bytes_of(NULL, (size_t)take_number_up_to(&reader, UINT32_MAX));
+    *answer_serial = take_number(&reader);
     take_text(&reader, record->processor, IDEM_PROCESSOR_BYTES_MAX);
     take_text(&reader, record->request_id, IDEM_REQUEST_ID_BYTES);
     record->upstream_key = take_run(&reader, (size_t)take_number_up_to(&reader, LMDB_UPSTREAM_KEY_BYTES_MAX));

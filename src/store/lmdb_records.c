@@ -8,12 +8,12 @@
 
 #define TIME_KEY_BYTES (8 + LMDB_NAME_BYTES)
 #define OPEN_KEY_BYTES (1 + TIME_KEY_BYTES)
-#define PART_KEY_BYTES (TIME_KEY_BYTES + 2)
+#define PART_KEY_BYTES LMDB_PART_KEY_BYTES
 /*
- * What fits one overflow page beside its header (16 bytes of the smallest page that Linux has): an answer needs no run
- * of free pages, which a store in use has ever fewer of.
+ * Two of them fit a page, and none needs pages of its own: an answer needs no run of free pages, which a store in use
+ * has ever fewer of.
  */
-#define PART_BYTES 4080u
+#define PART_BYTES 2000u
 
 const char lmdb_answer_in_file[1] = "";
 
@@ -31,20 +31,38 @@ static void open_key(enum idem_state state, uint64_t ms, const struct idem_name 
     time_key(ms, name, key + 1);
 }
 
-static void part_key(uint64_t expires_ms, const struct idem_name *name, uint32_t part, uint8_t key[PART_KEY_BYTES])
+/*
+ * Serials rise from answer to answer, so that answers that are kept for the same time are written one behind the other:
+ * full pages, few of which change in a transaction, and which expire together.
+ */
+static void part_key(const struct idem_record *record, uint64_t serial, uint16_t bucket, uint32_t part,
+                     uint8_t key[PART_KEY_BYTES])
 {
-    time_key(expires_ms, name, key);
-    key[TIME_KEY_BYTES] = (uint8_t)(part >> 8);
-    key[TIME_KEY_BYTES + 1] = (uint8_t)part;
+    lmdb_u64_write(record->answer_expires_ms, key);
+    lmdb_u64_write(serial, key + 8);
+    key[16] = (uint8_t)(bucket >> 8);
+    key[17] = (uint8_t)bucket;
+    key[18] = (uint8_t)(part >> 8);
+    key[19] = (uint8_t)part;
+}
+
+/* Of an answer that is new in this transaction. No other transaction that is kept has its number. */
+static uint64_t next_serial(struct lmdb *lmdb)
+{
+    return (uint64_t)mdb_txn_id(lmdb->txn) << 20 | lmdb->answers++;
 }
 
 /* ---- the single changes ---- */
 
+/* `append`: it is likely to be the last of its table, whose pages are then filled to the end. */
 static int put(struct lmdb *lmdb, enum lmdb_table table, const struct idem_name *name, const void *key, size_t key_len,
-               const void *value, size_t len)
+               const void *value, size_t len, bool append)
 {
     MDB_val k = {key_len, (void *)(uintptr_t)key}, v = {len, (void *)(uintptr_t)value};
-    int error = mdb_put(lmdb->txn, lmdb->tables[table], &k, &v, 0);
+    int error = mdb_put(lmdb->txn, lmdb->tables[table], &k, &v, append ? MDB_APPEND : 0);
+    if (error == MDB_KEYEXIST) {
+        error = mdb_put(lmdb->txn, lmdb->tables[table], &k, &v, 0); /* it is not the last */
+    }
     if (error == 0) {
         lmdb->dirty = true;
         lmdb_bucket_add(lmdb, name->bucket, (int64_t)(key_len + len + LMDB_ENTRY_EXTRA_BYTES));
@@ -111,7 +129,7 @@ static int change_entries(struct lmdb *lmdb, const struct idem_name *name, const
             error = del(lmdb, entry_tables[i], name, was[i].at, was[i].len, 0);
         }
         if (error == 0 && is[i].len > 0) {
-            error = put(lmdb, entry_tables[i], name, is[i].at, is[i].len, "", 0);
+            error = put(lmdb, entry_tables[i], name, is[i].at, is[i].len, "", 0, false);
         }
         if (error != 0) {
             return error;
@@ -122,15 +140,16 @@ static int change_entries(struct lmdb *lmdb, const struct idem_name *name, const
 
 /* ---- answers ---- */
 
-static int put_answer(struct lmdb *lmdb, const struct idem_name *name, const struct idem_record *record)
+static int put_answer(struct lmdb *lmdb, const struct idem_name *name, const struct idem_record *record,
+                      uint64_t serial)
 {
     uint8_t key[PART_KEY_BYTES];
     struct bytes rest = record->answer;
     for (uint32_t part = 0; rest.len > 0; part++) {
         struct bytes piece = bytes_take(rest, PART_BYTES);
         CHECK(part <= UINT16_MAX);
-        part_key(record->answer_expires_ms, name, part, key);
-        int error = put(lmdb, LMDB_ANSWERS, name, key, sizeof key, piece.at, piece.len);
+        part_key(record, serial, name->bucket, part, key);
+        int error = put(lmdb, LMDB_ANSWERS, name, key, sizeof key, piece.at, piece.len, true);
         if (error != 0) {
             return error;
         }
@@ -140,13 +159,14 @@ static int put_answer(struct lmdb *lmdb, const struct idem_name *name, const str
 }
 
 /* Parts that the sweep deleted before are no error. */
-static int del_answer(struct lmdb *lmdb, const struct idem_name *name, const struct idem_record *record)
+static int del_answer(struct lmdb *lmdb, const struct lmdb_entry *entry)
 {
+    const struct idem_record *record = &entry->record;
     uint8_t key[PART_KEY_BYTES];
     for (size_t at = 0; at < record->answer.len; at += PART_BYTES) {
         size_t len = record->answer.len - at < PART_BYTES ? record->answer.len - at : PART_BYTES;
-        part_key(record->answer_expires_ms, name, (uint32_t)(at / PART_BYTES), key);
-        int error = del(lmdb, LMDB_ANSWERS, name, key, sizeof key, len);
+        part_key(record, entry->answer_serial, entry->name.bucket, (uint32_t)(at / PART_BYTES), key);
+        int error = del(lmdb, LMDB_ANSWERS, &entry->name, key, sizeof key, len);
         if (error != 0) {
             return error;
         }
@@ -154,12 +174,13 @@ static int del_answer(struct lmdb *lmdb, const struct idem_name *name, const str
     return 0;
 }
 
-int lmdb_answer_read(struct lmdb *lmdb, const struct idem_name *name, const struct idem_record *record, char *out)
+int lmdb_answer_read(struct lmdb *lmdb, const struct lmdb_entry *entry, char *out)
 {
+    const struct idem_record *record = &entry->record;
     uint8_t key[PART_KEY_BYTES];
     for (size_t at = 0; at < record->answer.len; at += PART_BYTES) {
         size_t len = record->answer.len - at < PART_BYTES ? record->answer.len - at : PART_BYTES;
-        part_key(record->answer_expires_ms, name, (uint32_t)(at / PART_BYTES), key);
+        part_key(record, entry->answer_serial, entry->name.bucket, (uint32_t)(at / PART_BYTES), key);
         MDB_val k = {sizeof key, key}, v;
         int error = mdb_get(lmdb->txn, lmdb->tables[LMDB_ANSWERS], &k, &v);
         if (error != 0) {
@@ -183,6 +204,7 @@ int lmdb_load(struct lmdb *lmdb, const struct idem_name *name, struct lmdb_entry
     entry->name = *name;
     entry->found = false;
     entry->len = 0;
+    entry->answer_serial = 0;
     memset(&entry->record, 0, sizeof entry->record);
     int error = mdb_get(lmdb->txn, lmdb->tables[LMDB_RECORDS], &k, &v);
     if (error != 0) {
@@ -195,7 +217,7 @@ int lmdb_load(struct lmdb *lmdb, const struct idem_name *name, struct lmdb_entry
     }
     /* A later change of the tables may move what LMDB points to. */
     memcpy(entry->bytes, v.mv_data, v.mv_size);
-    if (!lmdb_record_read(name, bytes_of(entry->bytes, entry->len), &entry->record)) {
+    if (!lmdb_record_read(name, bytes_of(entry->bytes, entry->len), &entry->record, &entry->answer_serial)) {
         return LMDB_ERR_BROKEN;
     }
     if (entry->record.answer.len > 0) {
@@ -204,15 +226,16 @@ int lmdb_load(struct lmdb *lmdb, const struct idem_name *name, struct lmdb_entry
     return 0;
 }
 
-static int change_record(struct lmdb *lmdb, const struct lmdb_entry *entry, const struct idem_record *record)
+static int change_record(struct lmdb *lmdb, const struct lmdb_entry *entry, const struct idem_record *record,
+                         uint64_t serial)
 {
     uint8_t key[LMDB_NAME_BYTES], bytes[LMDB_RECORD_BYTES_MAX];
     lmdb_name_write(&entry->name, key);
     if (record == NULL) {
         return del(lmdb, LMDB_RECORDS, &entry->name, key, sizeof key, entry->len);
     }
-    size_t len = lmdb_record_write(&entry->name, record, bytes);
-    int error = put(lmdb, LMDB_RECORDS, &entry->name, key, sizeof key, bytes, len);
+    size_t len = lmdb_record_write(&entry->name, record, serial, bytes);
+    int error = put(lmdb, LMDB_RECORDS, &entry->name, key, sizeof key, bytes, len, false);
     if (error == 0 && entry->found) {
         /* What it replaced. */
         lmdb_bucket_add(lmdb, entry->name.bucket, -(int64_t)(sizeof key + entry->len + LMDB_ENTRY_EXTRA_BYTES));
@@ -224,15 +247,17 @@ int lmdb_save(struct lmdb *lmdb, const struct lmdb_entry *entry, const struct id
 {
     const struct idem_record *old = entry->found ? &entry->record : NULL;
     bool same_answer = record != NULL && record->answer.at == lmdb_answer_in_file;
-    int error = change_record(lmdb, entry, record);
+    bool new_answer = record != NULL && !same_answer && record->answer.len > 0;
+    uint64_t serial = same_answer ? entry->answer_serial : new_answer ? next_serial(lmdb) : 0;
+    int error = change_record(lmdb, entry, record, serial);
     if (error == 0) {
         error = change_entries(lmdb, &entry->name, old, record);
     }
     if (error == 0 && old != NULL && !same_answer) {
-        error = del_answer(lmdb, &entry->name, old);
+        error = del_answer(lmdb, entry);
     }
-    if (error == 0 && record != NULL && !same_answer) {
-        error = put_answer(lmdb, &entry->name, record);
+    if (error == 0 && new_answer) {
+        error = put_answer(lmdb, &entry->name, record, serial);
     }
     return error;
 }
@@ -243,7 +268,7 @@ uint64_t lmdb_record_bytes(const struct idem_record *record)
     uint8_t bytes[LMDB_RECORD_BYTES_MAX];
     struct entry_key keys[ENTRY_COUNT];
     uint64_t parts = (record->answer.len + PART_BYTES - 1) / PART_BYTES;
-    uint64_t total = LMDB_NAME_BYTES + lmdb_record_write(&name, record, bytes) + LMDB_ENTRY_EXTRA_BYTES +
+    uint64_t total = LMDB_NAME_BYTES + lmdb_record_write(&name, record, record->answer.len == 0 ? 0 : UINT64_MAX >> 12, bytes) + LMDB_ENTRY_EXTRA_BYTES +
                      record->answer.len + parts * (PART_KEY_BYTES + LMDB_ENTRY_EXTRA_BYTES);
     entries_of(&name, record, keys);
     for (int i = 0; i < ENTRY_COUNT; i++) {

@@ -20,6 +20,7 @@ int lmdb_begin(struct lmdb *lmdb, bool writes)
     }
     lmdb->dirty = false;
     lmdb->uncertain = false;
+    lmdb->answers = 0;
     return 0;
 }
 

@@ -34,7 +34,8 @@ static inline void turn(struct loop *loop)
     struct timer watch;
 
     timer_init(&watch, loop, on_watch);
-    timer_set_after(&watch, CLOCK_US_PER_S / 10);
+    /* From now, not from the last event: a watch that is late already would fire before the wait and leave it endless. */
+    timer_set(&watch, clock_now_us() + CLOCK_US_PER_S / 10);
     uv_run(loop_uv(loop), UV_RUN_ONCE);
     timer_stop(&watch);
 }

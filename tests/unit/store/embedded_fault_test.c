@@ -173,10 +173,11 @@ static void go_on(enum fault at, int error)
 static void test_a_full_disk_fails_a_batch_in_few_tries(void **state)
 {
     static struct asked asked[600];
+    static int count;
     struct asked first;
-    int count = 0;
 
     (void)state;
+    count = 0;
     stand_still(&first);
     for (uint32_t i = 0; i < 600; i++) {
         struct idem_op op = op_of(IDEM_BEGIN, 100 + i, 'a');

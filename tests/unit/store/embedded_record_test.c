@@ -3,6 +3,8 @@
 
 #include "lmdb_internal.h"
 
+#define SERIAL UINT64_MAX
+
 static struct idem_name some_name(uint64_t *seed)
 {
     struct idem_name name;
@@ -84,7 +86,7 @@ static void assert_same(const struct idem_record *a, const struct idem_record *b
 
 static void test_what_is_written_is_read(void **state)
 {
-    uint64_t seed = 4101842887655102017u;
+    uint64_t seed = 4101842887655102017u, serial;
     size_t longest = 0;
 
     (void)state;
@@ -92,10 +94,11 @@ static void test_what_is_written_is_read(void **state)
         struct idem_name name = some_name(&seed);
         struct idem_record record = some_record(&seed), read;
         uint8_t bytes[LMDB_RECORD_BYTES_MAX];
-        size_t len = lmdb_record_write(&name, &record, bytes);
+        size_t len = lmdb_record_write(&name, &record, SERIAL, bytes);
 
         longest = len > longest ? len : longest;
-        assert_true(lmdb_record_read(&name, bytes_of(bytes, len), &read));
+        assert_true(lmdb_record_read(&name, bytes_of(bytes, len), &read, &serial));
+        assert_true(serial == SERIAL);
         assert_same(&record, &read);
     }
     assert_in_range(longest, 1024, LMDB_RECORD_BYTES_MAX);
@@ -103,7 +106,7 @@ static void test_what_is_written_is_read(void **state)
 
 static void test_the_longest_record_fits(void **state)
 {
-    uint64_t seed = 88172645463325252u;
+    uint64_t seed = 88172645463325252u, serial;
     struct idem_name name = some_name(&seed);
     struct idem_record record = some_record(&seed), read;
     uint8_t bytes[LMDB_RECORD_BYTES_MAX];
@@ -117,9 +120,10 @@ static void test_the_longest_record_fits(void **state)
     record.takeovers = UINT32_MAX;
     record.status = UINT16_MAX;
     record.answer.len = UINT32_MAX;
-    size_t len = lmdb_record_write(&name, &record, bytes);
+    size_t len = lmdb_record_write(&name, &record, SERIAL, bytes);
     assert_in_range(len, 1, sizeof bytes);
-    assert_true(lmdb_record_read(&name, bytes_of(bytes, len), &read));
+    assert_true(lmdb_record_read(&name, bytes_of(bytes, len), &read, &serial));
+    assert_true(serial == SERIAL);
     assert_same(&record, &read);
 }
 
@@ -127,11 +131,12 @@ static void test_the_longest_record_fits(void **state)
 static bool reads(const struct idem_name *name, const uint8_t *bytes, size_t len)
 {
     struct idem_record record;
+    uint64_t serial;
     uint8_t *copy = malloc(len == 0 ? 1 : len);
 
     assert_non_null(copy);
     memcpy(copy, bytes, len);
-    bool well = lmdb_record_read(name, bytes_of(copy, len), &record);
+    bool well = lmdb_record_read(name, bytes_of(copy, len), &record, &serial);
     free(copy);
     return well;
 }
@@ -145,7 +150,7 @@ static void test_no_part_of_a_record_is_a_record(void **state)
         struct idem_name name = some_name(&seed);
         struct idem_record record = some_record(&seed);
         uint8_t bytes[LMDB_RECORD_BYTES_MAX + 1] = {0};
-        size_t len = lmdb_record_write(&name, &record, bytes);
+        size_t len = lmdb_record_write(&name, &record, SERIAL, bytes);
 
         for (size_t part = 0; part < len; part++) {
             assert_false(reads(&name, bytes, part));
@@ -164,7 +169,7 @@ static void test_every_flipped_bit_is_seen(void **state)
         struct idem_name name = some_name(&seed);
         struct idem_record record = some_record(&seed);
         uint8_t bytes[LMDB_RECORD_BYTES_MAX];
-        size_t len = lmdb_record_write(&name, &record, bytes);
+        size_t len = lmdb_record_write(&name, &record, SERIAL, bytes);
 
         for (size_t bit = 0; bit < len * 8; bit++) {
             bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
@@ -205,7 +210,7 @@ static void test_lengths_that_lie_are_refused_without_harm(void **state)
         struct idem_name name = some_name(&seed);
         struct idem_record record = some_record(&seed);
         uint8_t bytes[LMDB_RECORD_BYTES_MAX], whole[LMDB_RECORD_BYTES_MAX];
-        size_t len = lmdb_record_write(&name, &record, whole);
+        size_t len = lmdb_record_write(&name, &record, SERIAL, whole);
 
         for (size_t at = 0; at < len - 4; at++) {
             memcpy(bytes, whole, len);
@@ -228,7 +233,7 @@ static void test_another_name_version_or_flag_is_refused(void **state)
     struct idem_name name = some_name(&seed), other = name;
     struct idem_record record = some_record(&seed);
     uint8_t bytes[LMDB_RECORD_BYTES_MAX];
-    size_t len = lmdb_record_write(&name, &record, bytes);
+    size_t len = lmdb_record_write(&name, &record, SERIAL, bytes);
 
     (void)state;
     other.bucket = (uint16_t)((name.bucket + 1) % IDEM_BUCKETS);

@@ -350,11 +350,12 @@ static inline struct ends ask_each(struct scene *scene, const struct idem_op *li
                                    uint32_t step)
 {
     static struct asked asked[ASK_WINDOW];
+    static int done;
     struct ends ends = {{0}, {0}};
 
     for (uint32_t at = 0; at < count;) {
         uint32_t window = count - at < ASK_WINDOW ? count - at : ASK_WINDOW;
-        int done = 0;
+        done = 0;
         for (uint32_t i = 0; i < window; i++) {
             struct idem_op op = *like, one = op_of(like->kind, first + (at + i) * step, (char)like->owner[0]);
             op.name = one.name;

@@ -105,7 +105,7 @@ static void test_an_operator_resolves(void **state)
 /* An answer of any length comes back as it was: in a page, in parts, and on the edges of parts. */
 static void test_answers_of_every_length_come_back(void **state)
 {
-    static const size_t lengths[] = {1, 2000, 4079, 4080, 4081, 8160, 8161, 100000, 1 << 20};
+    static const size_t lengths[] = {1, 1999, 2000, 2001, 4000, 4001, 8160, 100000, 1 << 20};
     static char bytes[1 << 20];
     uint64_t seed = 977;
 
@@ -180,10 +180,11 @@ static void test_what_was_in_flight_is_unknown_at_the_next_open(void **state)
 static void test_those_that_wait_share_a_sync(void **state)
 {
     static struct asked asked[64];
+    static int count;
     struct blocker blocker;
-    int count = 0;
 
     (void)state;
+    count = 0;
     scene_init(&scene, 16u << 20);
     blocker_start(&blocker, scene.path);
     scene_open(&scene);
@@ -314,9 +315,10 @@ static void test_the_queue_has_an_end(void **state)
 static void test_close_waits_for_what_is_queued(void **state)
 {
     static struct asked asked[200];
-    int count = 0;
+    static int count;
 
     (void)state;
+    count = 0;
     blocker_hold(&still);
     for (uint32_t i = 0; i < 200; i++) {
         struct idem_op op = op_of(i % 2 == 0 ? IDEM_BEGIN : IDEM_COMPLETE, i / 2, 'a');
@@ -506,8 +508,8 @@ static void test_no_bucket_gets_more_than_a_quarter(void **state)
     struct lmdb *lmdb = &scene_embedded(&scene)->lmdb;
 
     (void)state;
-    assert_in_range(lmdb_bucket_bytes(lmdb, 77) * 100 / LMDB_SIZE_MIN, 24, 25);
-    assert_true(state_of(&scene).bytes_used < LMDB_SIZE_MIN / 2);
+    assert_in_range(lmdb_bucket_bytes(lmdb, 77) * 100 / LMDB_SIZE_MIN, 17, 19);
+    assert_in_range(state_of(&scene).bytes_used * 100 / LMDB_SIZE_MIN, 18, 32);
     assert_null(state_of(&scene).trouble);
     assert_verdict(ask(&scene, IDEM_BEGIN, 78, 'a'), IDEM_NEW); /* another tenant */
     assert_verdict(ask(&scene, IDEM_RENEW, 77, 'a'), IDEM_OK);
@@ -523,10 +525,11 @@ static void test_a_batch_that_does_not_fit_fails_in_parts(void **state)
     static struct asked asked[2000];
     static const char answer[30000];
     struct idem_op op, like = op_of(IDEM_BEGIN, 0, 'a');
+    static int count;
     struct blocker blocker;
-    int count = 0;
 
     (void)state;
+    count = 0;
     scene_init(&scene, LMDB_SIZE_MIN);
     blocker_start(&blocker, scene.path);
     scene_open(&scene);
@@ -631,8 +634,9 @@ static void walk(enum store_walk_scope scope, const struct idem_name *prefix, si
 static void fill(void)
 {
     static struct asked asked[2000];
-    int count = 0, asks = 0;
+    static int count, asks;
 
+    count = asks = 0;
     for (uint32_t i = 0; i < 1000; i++) {
         struct idem_op op = op_of(IDEM_BEGIN, i, 'a');
         (void)ask_start(&scene, &op, &asked[asks]);
@@ -784,6 +788,5 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_close_ends_a_walk, setup_blocked, teardown_blocked),
     };
 
-    if (getenv("ONLY") != NULL) { cmocka_set_test_filter(getenv("ONLY")); }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
