@@ -177,6 +177,23 @@ static void check_keep(const struct rules *rules, const char *later, uint64_t la
                later_text, earlier_text, rules->name);
 }
 
+/* Else the record could be gone while its request is still under way, and its key free for another one. */
+static void check_outlives(const struct rules *rules)
+{
+    const struct conf_route *route = rules->route;
+    uint32_t total_ms = route->total_ms != 0 ? route->total_ms : rules->run->conf->processors[route->processor].total_ms;
+    uint64_t keep_ms = route->idempotency.keep_unknown_ms;
+    char text[80] = "";
+
+    if (keep_ms > total_ms || conf_bad_in(rules->section, "keep_unknown")) {
+        return;
+    }
+    print_keep(text, sizeof(text), rules, "keep_unknown", keep_ms);
+    conf_error(rules->run->findings, place_of(rules, "keep_unknown"),
+               hint("the record must outlive its request: more than timeouts.total"),
+               "%s is not longer than a request may take in routes.%s.idempotency", text, rules->name);
+}
+
 static void check_stream(const struct rules *rules)
 {
     if (rules->route->stream_request && !conf_bad_in(rules->node, "stream")) {
@@ -194,6 +211,7 @@ static void check_on(const struct rules *rules)
     check_upstream_key(rules);
     check_keep(rules, "keep_receipt", idempotency->keep_receipt_ms, "keep", idempotency->keep_ms);
     check_keep(rules, "keep_unknown", idempotency->keep_unknown_ms, "keep_receipt", idempotency->keep_receipt_ms);
+    check_outlives(rules);
     check_stream(rules);
 }
 

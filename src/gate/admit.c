@@ -45,6 +45,7 @@ void admit_unlist(struct claim *claim)
     while (!list_empty(&claim->waiters)) {
         struct claim *waiter = list_first(&claim->waiters, struct claim, in_waiters);
         stop_waiting(waiter);
+        waiter->elsewhere = claim->elsewhere;
         exchange_step(waiter->exchange);
     }
 }
@@ -86,31 +87,36 @@ static void note_verdict(const struct claim *claim, enum idem_verdict verdict)
     stats_add(x->gate->options.stats, x->route->stat_verdicts[verdict], 1);
 }
 
-void admit_keep_result(struct claim *claim, const struct idem_result *result)
+static bool keep_result(struct claim *claim, const struct idem_result *result)
 {
     struct arena *arena = &claim->exchange->arena;
+    arena->need = BLOCKS_MUST; /* what is known of a payment is worth more than the memory bound, and itself bounded */
     claim->result = *result;
     claim->result.upstream_key = result->upstream_key.len > 0 ? arena_copy(arena, result->upstream_key) : BYTES_NONE;
     claim->result.answer = result->answer.len > 0 ? arena_copy(arena, result->answer) : BYTES_NONE;
-    if (claim->result.answer.at == NULL) {
-        claim->result.answer = BYTES_NONE;
-    }
+    return (result->upstream_key.len == 0 || claim->result.upstream_key.at != NULL) &&
+           (result->answer.len == 0 || claim->result.answer.at != NULL);
 }
 
-static void on_begun(void *owner, enum store_status status, const struct idem_result *result)
+void admit_on_reply(void *owner, enum store_status status, const struct idem_result *result)
 {
     struct claim *claim = owner;
     claim->call = NULL;
     claim->replied = true;
     claim->status = status;
-    if (status == STORE_OK) {
-        uint64_t now_us = loop_now_us(claim->exchange->gate->options.loop);
-        uint64_t age_us = result->age_ms * CLOCK_US_PER_MS;
-        admit_keep_result(claim, result);
-        note_verdict(claim, result->verdict);
-        claim->bound_us = age_us < now_us ? now_us - age_us : 1; /* a record may be older than this machine's boot */
+    if (status == STORE_OK && !keep_result(claim, result)) {
+        claim->status = STORE_UNTRUSTED; /* no memory to hear it: nothing may be done on it */
     }
     exchange_step(claim->exchange);
+}
+
+/* A record that is ours, or may be: how old it is, and that it was asked for. */
+static void note_begun(struct claim *claim)
+{
+    uint64_t now_us = loop_now_us(claim->exchange->gate->options.loop);
+    uint64_t age_us = claim->result.age_ms * CLOCK_US_PER_MS;
+    note_verdict(claim, claim->result.verdict);
+    claim->bound_us = age_us < now_us ? now_us - age_us : 1; /* a record may be older than this machine's boot */
 }
 
 /* single_shot was allowed for the store that is configured; after a reload another one may still be open. */
@@ -141,7 +147,7 @@ static enum admit begin(struct claim *claim)
     timer_set(&x->timer, x->total_due_us);
     if (x->gate->store != NULL && may_rely_on_store(claim)) {
         claim->call = store_ask(x->gate->store, &op, claim->driver.single_shot, x->gate->generation->conf->store.begin_timeout_ms,
-                                on_begun, claim);
+                                admit_on_reply, claim);
     }
     if (claim->call != NULL) {
         return ADMIT_WAIT;
@@ -174,7 +180,7 @@ static enum admit send_same(struct claim *claim)
     const struct keyring *ring = x->generation->parts.keyring;
     exchange_take_over(x);
     if (!exchange_choose_processor(x, result->processor)) {
-        return refuse(claim, REASON_OUTCOME_UNKNOWN, "the processor that was asked first is no longer configured");
+        return refuse(claim, REASON_OUTCOME_UNKNOWN, "the processor that was asked first is no longer configured, or with another profile");
     }
     uint8_t *plain = arena_take(&x->arena, result->upstream_key.len + 1);
     size_t len = 0;
@@ -194,7 +200,9 @@ static enum admit replay(struct claim *claim)
     if (!stored_open(claim, claim->result.answer, &stored)) {
         return refuse(claim, REASON_OUTCOME_UNKNOWN, "the stored answer cannot be opened: its seal is not in the secret file");
     }
-    stored_reply(x, &stored);
+    if (!stored_reply(x, &stored)) {
+        return refuse(claim, REASON_SHED, "no memory for the stored answer");
+    }
     exchange_end(x, REASON_REPLAYED, ENDED_NORMAL, "");
     return ADMIT_ENDED;
 }
@@ -216,13 +224,11 @@ static const char *refusal_words(const struct claim *claim, enum reason reason, 
     return text;
 }
 
-/* Another owner is at work: one in this process is waited for. */
+/* Another weir is at work on it. Whoever waits for this one would only hear the same. */
 static enum admit busy(struct claim *claim)
 {
-    claim->replied = false;
-    admit_unlist(claim);
-    struct claim *first = first_with_key(claim);
-    return first != NULL ? wait_for(claim, first) : refuse(claim, REASON_KEY_IN_PROGRESS, "");
+    claim->elsewhere = true;
+    return refuse(claim, REASON_KEY_IN_PROGRESS, "");
 }
 
 static enum admit follow(struct claim *claim, struct idem_next next)
@@ -263,13 +269,21 @@ static enum admit follow(struct claim *claim, struct idem_next next)
 /* Both the naming of records and derived keys hang on the secret: with another one, passing is no more safe than asking. */
 static bool may_not_pass(const struct claim *claim)
 {
-    return claim->status == STORE_UNTRUSTED && claim->driver.pass_when_down;
+    const struct store *store = claim->exchange->gate->store;
+    struct store_state state = {0};
+    if (!claim->driver.pass_when_down || store == NULL) {
+        return false;
+    }
+    store_state(store, &state);
+    bool unproven = claim->conf->upstream_key == CONF_UPSTREAM_KEY_DERIVED && !state.ever_up;
+    return claim->status == STORE_UNTRUSTED || unproven;
 }
 
 static enum admit take_reply(struct claim *claim)
 {
     struct idem_event event = {.kind = IDEM_ON_STORE_DOWN};
-    if (claim->status == STORE_OK) {
+    if (claim->status == STORE_OK && claim->result.verdict <= IDEM_MISMATCH) {
+        note_begun(claim);
         event = (struct idem_event){.kind = IDEM_ON_RESULT, .result = &claim->result};
     } else if (may_not_pass(claim)) {
         return refuse(claim, REASON_STORE_DOWN, store_words(claim));
@@ -341,6 +355,9 @@ enum admit admit_step(struct exchange *x)
     if (claim->awaited != NULL || claim->call != NULL) {
         return ADMIT_WAIT;
     }
+    if (claim->elsewhere) {
+        return refuse(claim, REASON_KEY_IN_PROGRESS, "");
+    }
     if (!claim->replied) { /* it waited, and the first is through */
         admit = follow(claim, idem_step(&claim->driver, &(struct idem_event){.kind = IDEM_ON_WAITED}));
         if (admit != ADMIT_GO) {
@@ -356,8 +373,9 @@ static void on_renewed(void *owner, enum store_status status, const struct idem_
 {
     struct claim *claim = owner;
     claim->renewing = NULL;
-    if (status == STORE_OK && result->verdict == IDEM_OK) {
-        claim->lease_due_us = claim->renewed_us + CLAIM_LEASE_MS * CLOCK_US_PER_MS;
+    if (status == STORE_OK) { /* LOST, or NONE: nothing more may be sent on it */
+        claim->lease_due_us =
+            result->verdict == IDEM_OK ? claim->renewed_us + CLAIM_LEASE_MS * CLOCK_US_PER_MS : 0;
     }
 }
 

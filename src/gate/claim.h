@@ -59,6 +59,7 @@ struct claim {
     struct claim *awaited;           /* the one that we wait for; NULL: nobody */
     struct list in_waiters;
     uint64_t wait_due_us;            /* then key_in_progress; 0: has not waited yet */
+    bool elsewhere;                  /* another weir is at work on the key, as the store says */
 
     /* the answer */
     struct buf answer;               /* held */
@@ -105,9 +106,9 @@ void admit_unlist(struct claim *claim);
 void admit_forget(struct claim *claim);
 /* Before the first byte. False: the lease may be over, so nothing may be sent. */
 bool admit_may_send(const struct claim *claim);
-/* Copies what the result borrows; a blob that finds no room reads as one that was not kept. */
-void admit_keep_result(struct claim *claim, const struct idem_result *result);
 void admit_on_renewal(struct timer *timer);
+/* A store_done: what was asked with claim->call is through. Records and steps. */
+void admit_on_reply(void *owner, enum store_status status, const struct idem_result *result);
 
 /* commit.c */
 
@@ -138,8 +139,8 @@ struct stored {
     struct bytes body;
 };
 WEIR_MUSTCHECK bool stored_open(const struct claim *claim, struct bytes sealed, struct stored *stored);
-/* Answers the exchange's client with it, as a replay. */
-void stored_reply(struct exchange *x, const struct stored *stored);
+/* Answers the exchange's client with it, as a replay. False: no memory, and nothing went out. */
+WEIR_MUSTCHECK bool stored_reply(struct exchange *x, const struct stored *stored);
 
 /* outcome.c: GET /.well-known/weir/outcome */
 bool outcome_asked(const struct exchange *x);

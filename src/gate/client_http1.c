@@ -201,7 +201,7 @@ static struct bytes answer_head(struct client *client, const struct answer *answ
         http_write_field(&writer, BYTES("Date"), bytes_of(http_date(clock_wall_us()), HTTP_DATE_BYTES - 1));
     }
     if (from != NULL) {
-        http_write_passed_fields(&writer, from, drop, BYTES_NONE);
+        http_write_passed_fields(&writer, from, drop, NULL, 0);
     }
     http_write_lines(&writer, answer->lines);
     if (answer->framing == HTTP_FRAMING_LENGTH) {

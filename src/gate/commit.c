@@ -25,18 +25,6 @@ bool commit_hold(struct claim *claim)
 
 /* ---- asking ---- */
 
-static void on_completed(void *owner, enum store_status status, const struct idem_result *result)
-{
-    struct claim *claim = owner;
-    claim->call = NULL;
-    claim->replied = true;
-    claim->status = status;
-    if (status == STORE_OK) {
-        admit_keep_result(claim, result);
-    }
-    exchange_step(claim->exchange);
-}
-
 /* What settles a record is kept by the store until it is acknowledged. False: it could not even be asked. */
 static bool settle(struct claim *claim, const struct idem_op *op, store_done done)
 {
@@ -77,10 +65,10 @@ static bool ask(struct claim *claim, enum idem_op_kind kind)
     return settle(claim, &op, NULL);
 }
 
-/* Somebody has to hear of an unknown that the store cannot keep: the access line alone is not enough. */
+/* A record that cannot be marked lapses with its lease and is told then. Where there is none, nobody else will tell. */
 static void mark(struct claim *claim)
 {
-    claim->exchange->untold = !ask(claim, IDEM_MARK);
+    claim->exchange->untold = !ask(claim, IDEM_MARK) && claim->driver.unrecorded;
 }
 
 /* ---- an answer ---- */
@@ -125,7 +113,7 @@ static enum commit judge(struct claim *claim)
     timer_stop(&claim->renewal);
     switch (next.act) {
     case IDEM_DO_COMPLETE:
-        if (!ask_complete(claim, on_completed)) {
+        if (!ask_complete(claim, admit_on_reply)) {
             return settled(claim);
         }
         timer_set(&x->timer, x->now_us + CLAIM_COMMIT_US);

@@ -401,8 +401,7 @@ static enum step step_commit(struct exchange *x)
     case COMMIT_WAIT:
         return STEP_WAIT;
     case COMMIT_STORED:
-        if (stored_open(claim, claim->result.answer, &stored)) {
-            stored_reply(x, &stored);
+        if (stored_open(claim, claim->result.answer, &stored) && stored_reply(x, &stored)) {
             return end_here(x, REASON_REPLAYED, ENDED_NORMAL, "");
         }
         break; /* its seal is gone: the processor's own replay is as good */

@@ -116,7 +116,7 @@ void exchange_enter(struct exchange *x, enum exchange_phase phase);
 
 /* It goes on as one that has sent: an earlier attempt with its key may have been executed. */
 void exchange_take_over(struct exchange *x);
-/* To the processor of this name instead of its route's. False: the configuration has none. */
+/* To the processor of this name instead of its route's. False: the configuration has none that speaks the same profile. */
 WEIR_MUSTCHECK bool exchange_choose_processor(struct exchange *x, const char *name);
 
 /* exchange_events.c */

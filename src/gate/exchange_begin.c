@@ -62,6 +62,9 @@ bool exchange_choose_processor(struct exchange *x, const char *name)
     const struct conf *conf = generation_conf(x->generation);
     for (int i = 0; i < conf->processor_count; i++) {
         if (strcmp(conf->processors[i].name, name) == 0) {
+            if (conf->processors[i].profile != x->route->processor_conf->profile) {
+                return false; /* its key, its answers and its errors would be read in another's language */
+            }
             x->processor = x->generation->processors[i];
             x->processor_conf = &conf->processors[i];
             return true;

@@ -129,11 +129,20 @@ static void write_key(struct http_writer *writer, const struct exchange *x)
     }
 }
 
-/* The client's own key field, where a claim writes another in its place. */
-static struct bytes client_key_name(const struct exchange *x)
+/*
+ * The client's own key fields, where a claim writes another in their place: the one that weir reads and the one that
+ * the processor reads. Two of them would have two readings there. Returns how many.
+ */
+static int client_key_names(const struct exchange *x, struct bytes names[2])
 {
-    return x->claim != NULL && x->claim->conf->key.place == CONF_KEY_HEADER ? bytes_from_text(x->claim->conf->key.at)
-                                                                            : BYTES_NONE;
+    int count = 0;
+    if (x->claim != NULL && x->claim->conf->key.place == CONF_KEY_HEADER) {
+        names[count++] = bytes_from_text(x->claim->conf->key.at);
+    }
+    if (writes_key(x)) {
+        names[count++] = x->route->profile->key;
+    }
+    return count;
 }
 
 /* Words in the body decide what a refusal proves: they must not be hidden by a coding. */
@@ -149,6 +158,8 @@ static struct bytes request_head(struct exchange *x)
     WEIR_SCRATCH char text[ADDR_TEXT_BYTES];
     const char *host = x->processor_conf->host_header;
     struct bytes peer = bytes_from_text(addr_format_host(&x->peer, text));
+    struct bytes key_names[2];
+    int key_names_count = client_key_names(x, key_names);
 
     http_write_init(&writer, x->gate->scratch, sizeof x->gate->scratch);
     http_write_request_line(&writer, head->method, head->target);
@@ -158,7 +169,7 @@ static struct bytes request_head(struct exchange *x)
                                  DROP(WEIR_ANY) | DROP(FORWARDED) | DROP(X_FORWARDED_ANY) | DROP(X_REAL_IP) |
                                  DROP(IDEMPOTENT_REPLAYED) | (writes_key(x) ? DROP(IDEMPOTENCY_KEY) : 0) |
                                  (wants_plain_answer(x) ? DROP(ACCEPT_ENCODING) : 0),
-                             client_key_name(x));
+                             key_names, key_names_count);
     write_key(&writer, x);
     if (wants_plain_answer(x)) {
         http_write_field(&writer, BYTES("Accept-Encoding"), BYTES("identity"));

@@ -26,18 +26,6 @@ bool outcome_asked(const struct exchange *x)
            !bytes_equal(x->head->method, BYTES("OPTIONS"));
 }
 
-static void on_read(void *owner, enum store_status status, const struct idem_result *result)
-{
-    struct claim *claim = owner;
-    claim->call = NULL;
-    claim->replied = true;
-    claim->status = status;
-    if (status == STORE_OK) {
-        admit_keep_result(claim, result);
-    }
-    exchange_step(claim->exchange);
-}
-
 static enum admit end(struct exchange *x, enum reason reason, enum ended_by by, const char *why)
 {
     exchange_end(x, reason, by, why);
@@ -67,7 +55,7 @@ static enum admit ask(struct exchange *x)
     claim_name_record(claim, &scope, bytes_of(key, len));
     struct idem_op op = {.kind = IDEM_READ, .name = claim->name};
     claim->call = store != NULL ? store_ask(store, &op, false, generation_conf(x->generation)->store.begin_timeout_ms,
-                                            on_read, claim)
+                                            admit_on_reply, claim)
                                 : NULL;
     return claim->call != NULL ? ADMIT_WAIT : end(x, REASON_STORE_DOWN, ENDED_BY_WEIR, "the store is not open");
 }

@@ -8,6 +8,8 @@
 #include <stdio.h>
 
 #define REPLY_BODY_BYTES 2048
+/* A caller's X-Request-Id goes back to it up to this length: weir's own fields must always have room beside it. */
+#define GIVEN_ID_BYTES_MAX 128
 
 static const struct profile *profile_of(const struct exchange *x)
 {
@@ -42,7 +44,8 @@ static void write_request_ids(struct http_writer *writer, const struct exchange 
         return; /* the processor's passes through */
     }
     const struct http_field *given = x->head != NULL ? http_head_find(x->head, HTTP_FIELD_X_REQUEST_ID) : NULL;
-    http_write_field(writer, BYTES("X-Request-Id"), given != NULL ? given->value : own);
+    bool fits = given != NULL && given->value.len <= GIVEN_ID_BYTES_MAX;
+    http_write_field(writer, BYTES("X-Request-Id"), fits ? given->value : own);
 }
 
 struct bytes reply_lines(const struct exchange *x, char *text, size_t size)
@@ -51,7 +54,8 @@ struct bytes reply_lines(const struct exchange *x, char *text, size_t size)
     http_write_init(&writer, text, size);
     write_request_ids(&writer, x);
     http_write_field(&writer, BYTES("Weir-Outcome"), bytes_from_text(outcome_name(x->outcome)));
-    return writer.overflow ? BYTES_NONE : http_write_bytes(&writer);
+    CHECK(!writer.overflow);
+    return http_write_bytes(&writer);
 }
 
 static bool has_retry_after(enum retry retry, uint16_t status)
@@ -79,7 +83,8 @@ static struct bytes own_lines(const struct exchange *x, enum retry retry, char *
     if (x->reason == REASON_METHOD_NOT_ALLOWED) {
         http_write_field(&writer, BYTES("Allow"), BYTES("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
     }
-    return writer.overflow ? BYTES_NONE : http_write_bytes(&writer);
+    CHECK(!writer.overflow);
+    return http_write_bytes(&writer);
 }
 
 void reply_send(struct exchange *x)

@@ -129,14 +129,17 @@ bool stored_open(const struct claim *claim, struct bytes sealed, struct stored *
 
 #define OWN_LINES_BYTES_MAX 1024
 
-void stored_reply(struct exchange *x, const struct stored *stored)
+bool stored_reply(struct exchange *x, const struct stored *stored)
 {
+    char *lines = arena_take(&x->arena, OWN_LINES_BYTES_MAX + stored->lines.len);
+    if (lines == NULL) {
+        return false;
+    }
     x->status = stored->status;
     x->outcome = OUTCOME_REPLAYED;
     x->answer_head = NULL; /* what another attempt brought is not what goes out */
-    char *lines = arena_take(&x->arena, OWN_LINES_BYTES_MAX + stored->lines.len);
-    if (x->client == NULL || lines == NULL) {
-        return;
+    if (x->client == NULL) {
+        return true;
     }
     struct bytes own = reply_lines(x, lines, OWN_LINES_BYTES_MAX);
     struct http_writer writer;
@@ -154,4 +157,5 @@ void stored_reply(struct exchange *x, const struct stored *stored)
     x->bytes_out = stored->body.len;
     /* A client that cannot be written to is gone; it notices by itself. */
     (void)x->client->ops->answer(x->client, &answer, &stored->body, bare || stored->body.len == 0 ? 0 : 1, true);
+    return true;
 }

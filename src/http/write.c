@@ -106,13 +106,21 @@ void http_write_end(struct http_writer *writer)
 }
 
 /* The byte check saw these names and values already. */
+static bool is_one_of(struct bytes name, const struct bytes *names, int count)
+{
+    for (int i = 0; i < count; i++) {
+        if (bytes_equal_nocase(name, names[i]))
+            return true;
+    }
+    return false;
+}
+
 void http_write_passed_fields(struct http_writer *writer, const struct http_head *head, uint32_t drop,
-                              struct bytes drop_name)
+                              const struct bytes *drop_names, int drop_count)
 {
     for (int i = 0; i < head->field_count; i++) {
         const struct http_field *field = &head->fields[i];
-        bool dropped = (drop >> field->id & 1u) != 0 ||
-                       (drop_name.len > 0 && bytes_equal_nocase(field->name, drop_name));
+        bool dropped = (drop >> field->id & 1u) != 0 || is_one_of(field->name, drop_names, drop_count);
         if (!field->hop_by_hop && !dropped)
             write_line(writer, field->name, field->value);
     }

@@ -131,8 +131,9 @@ static struct idem_next on_answer(struct idem_driver *driver, enum idem_class cl
         enter(driver, IDEM_STAGE_SETTLING);
         return next(IDEM_DO_COMPLETE, OUTCOME_ANSWERED);
     case IDEM_CLASS_NOT_EXECUTED:
-        /* After an attempt without an answer, a refusal says nothing of that attempt. */
-        return driver->ambiguous ? end_unknown(driver, IDEM_DO_ANSWER) : end(driver, IDEM_DO_ABANDON, OUTCOME_ANSWERED);
+        /* After an attempt without an answer, a refusal says nothing of that attempt. Without a record, nobody knows whether
+         * there was one. */
+        return driver->ambiguous || driver->unrecorded ? end_unknown(driver, IDEM_DO_ANSWER) : end(driver, IDEM_DO_ABANDON, OUTCOME_ANSWERED);
     case IDEM_CLASS_UNPROVEN:
     case IDEM_CLASS_BUSY:
         return end_unknown(driver, IDEM_DO_ANSWER);

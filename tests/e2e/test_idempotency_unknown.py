@@ -268,7 +268,8 @@ def test_what_is_on_its_way_at_the_end_is_left_unknown(store):
 
 @on_each_store
 def test_answers_are_kept_for_as_long_as_the_route_says(store):
-    times = {"keep": "1s", "keep_receipt": "3s", "keep_unknown": "4s"}
+    times = {"keep": "1s", "keep_receipt": "3s", "keep_unknown": "4s",
+             "acme": {"timeouts": {"response": "1s", "total": "3s", "late": "1s"}}}
     with Processor() as processor, paying(store, processor, **times) as weir:
         check_equal(pay(weir, "order-1").outcome, "answered")
         check_equal(pay(weir, "order-1").outcome, "replayed")

@@ -35,10 +35,10 @@ void http_write_end(struct http_writer *writer);
 
 /*
  * The fields of `head` that go on: not hop-by-hop, and not those whose bit (1 << id) is
- * in `drop`, and not those of the name `drop_name` (any case; len 0: none).
+ * in `drop`, and not those of one of the `drop_count` names (any case).
  */
 void http_write_passed_fields(struct http_writer *writer, const struct http_head *head, uint32_t drop,
-                              struct bytes drop_name);
+                              const struct bytes *drop_names, int drop_count);
 
 /* IMF-fixdate (RFC 9110 5.6.7) of `wall_us`, 29 bytes and a NUL; cached per second. */
 #define HTTP_DATE_BYTES 30

@@ -13,7 +13,7 @@
 #define SLICE_US         (SWEEP_US / SWEEP_SLICES)
 #define PAGE_RECORDS     64
 #define LAPSES_MAX       256 /* asked for by one slice; what is more waits for the next sweep */
-#define LAPSE_MARGIN_MS  (5 * 60 * 1000)
+#define LAPSE_MARGIN_MS  6000 /* a little more than a sweep: an unknown is ended while its record can still be told of */
 #define LAPSE_TIMEOUT_MS 30000
 
 static void on_timer(struct timer *timer);

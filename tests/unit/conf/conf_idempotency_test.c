@@ -313,6 +313,9 @@ static void test_a_record_outlives_what_it_holds(void **state)
     assert_says(WITH(STRIPE, ", idempotency: {keep_receipt: 31d}"),
                 "weir.yaml:5:55: error: keep_unknown (30d, the default) is shorter than keep_receipt (31d) in ");
     assert_shown(WITH(STRIPE, ", idempotency: {keep: 72h, keep_unknown: 72h}"), "weir.yaml: ok\n");
+    assert_says(WITH(STRIPE, ", idempotency: {keep: 1s, keep_receipt: 2s, keep_unknown: 35s}"),
+                "error: keep_unknown (35s) is not longer than a request may take in routes.pay.idempotency");
+    assert_does_not_say(WITH(STRIPE, ", idempotency: {keep: 1s, keep_receipt: 2s, keep_unknown: 36s}"), "not longer");
     assert_does_not_say(WITH(STRIPE, ", idempotency: {keep: 12, keep_receipt: 13h}"), "is shorter than");
     assert_does_not_say(WITH(STRIPE, ", idempotency: {keep: 80h, keep_receipt: 90}"), "is shorter than");
 }
