@@ -445,6 +445,38 @@ static void test_a_begin_that_was_lost_twice_is_abandoned(void **state)
     close_both(&both);
 }
 
+static const char *drop_first_begin(struct fake *fake, const struct bytes *words, int count)
+{
+    (void)words;
+    (void)count;
+    if (fake->scripts == 1) {
+        stream_close(fake_last(fake)->stream, false);
+        fake_last(fake)->stream = NULL;
+    }
+    return fake->ops[(fake->scripts - 1) % 256] == IDEM_BEGIN ? NULL : FAKE_OK;
+}
+
+/* The second try and the abandon share a connection; the first try's may still have something to deliver. */
+static void test_an_abandon_outlives_the_first_of_two_tries(void **state)
+{
+    struct both both;
+    struct asker asker;
+
+    (void)state;
+    open_both(&both, drop_first_begin);
+    redis_of(both.bench.store)->begin_timeout_ms = 60000;
+    ask(&both.bench, &asker, IDEM_BEGIN, 1, 1);
+    UNTIL(both.bench.loop, both.fake.scripts == 2);
+    store_forget(asker.call);
+    UNTIL(both.bench.loop, both.fake.scripts == 3);
+    fake_pay(fake_last(&both.fake), FAKE_NEW);
+    UNTIL(both.bench.loop, redis_of(both.bench.store)->store.unsettled == 0);
+    assert_int_equal(both.fake.scripts, 4);
+    assert_int_equal(both.fake.ops[3], IDEM_ABANDON);
+    assert_int_equal(both.fake.client_count, 2);
+    close_both(&both);
+}
+
 /* Half a reply, and bytes that are none. */
 static void test_broken_replies_end_the_connection(void **state)
 {
@@ -970,6 +1002,7 @@ int main(void)
         cmocka_unit_test(test_a_server_that_became_a_replica_is_left_for_another),
         cmocka_unit_test(test_a_begin_without_reply_is_asked_once_more_under_the_same_owner),
         cmocka_unit_test(test_a_begin_that_was_lost_twice_is_abandoned),
+        cmocka_unit_test(test_an_abandon_outlives_the_first_of_two_tries),
         cmocka_unit_test(test_broken_replies_end_the_connection),
         cmocka_unit_test(test_an_answer_of_another_kind_is_not_believed),
         cmocka_unit_test(test_a_reply_without_end_ends_the_connection),

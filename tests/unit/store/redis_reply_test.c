@@ -125,6 +125,31 @@ static void test_an_array_has_its_limit(void **state)
     replies_close(&replies);
 }
 
+/* Each array is within the limit, and all of them together are not. */
+static void test_arrays_in_arrays_have_it_too(void **state)
+{
+    struct replies replies;
+    const char *why = NULL;
+    int fed = 0;
+
+    (void)state;
+    assert_true(replies_open(&replies));
+    feed(&replies, "*2\r\n*4000\r\n");
+    for (; fed < 4000; fed++) {
+        feed(&replies, ":1\r\n");
+    }
+    assert_null(replies_next(&replies, &why));
+    assert_null(why);
+    feed(&replies, "*4000\r\n");
+    for (; fed < 8000 && why == NULL; fed++) {
+        feed(&replies, ":1\r\n");
+        assert_null(replies_next(&replies, &why));
+    }
+    assert_non_null(why);
+    assert_true(fed < REPLY_ELEMENTS_MAX);
+    replies_close(&replies);
+}
+
 static void test_bytes_that_are_announced_are_not_waited_for_without_end(void **state)
 {
     struct replies replies;
@@ -285,6 +310,7 @@ int main(void)
         cmocka_unit_test(test_a_reply_that_comes_byte_by_byte),
         cmocka_unit_test(test_what_is_no_reply_is_refused),
         cmocka_unit_test(test_an_array_has_its_limit),
+        cmocka_unit_test(test_arrays_in_arrays_have_it_too),
         cmocka_unit_test(test_bytes_that_are_announced_are_not_waited_for_without_end),
         cmocka_unit_test(test_the_bytes_of_a_reply_have_their_limit),
         cmocka_unit_test(test_a_large_reply_does_not_keep_its_memory),

@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -647,6 +648,7 @@ static inline void server_run(struct server *server)
     server->pid = fork();
     assert_true(server->pid >= 0);
     if (server->pid == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves no server behind */
         execvp("redis-server", (char *const *)(uintptr_t)arguments);
         _exit(127);
     }
