@@ -410,6 +410,11 @@ static void test_answers_end_before_receipts_and_all_is_deleted(void **state)
     struct asked receipt = ask(&scene, IDEM_BEGIN, 299, 'b');
     assert_verdict(receipt, IDEM_RECEIPT);
     assert_int_equal(receipt.result.status, 201);
+    /* An answer goes with its record, should that end first. */
+    complete.keep_ms = HOUR_MS;
+    complete.keep_receipt_ms = 1;
+    assert_int_equal(ask_each(&scene, &begin, 1000, 100, 1).verdicts[IDEM_NEW], 100);
+    assert_int_equal(ask_each(&scene, &complete, 1000, 100, 1).verdicts[IDEM_OK], 100);
     /* Until all receipts are gone, and with them every trace. */
     UNTIL(scene.loop, scene_embedded(&scene)->tick.asked == false && entries(LMDB_RECORDS) == 0);
     assert_int_equal(entries(LMDB_ANSWERS), 0);
