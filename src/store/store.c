@@ -288,10 +288,25 @@ void store_hear(struct store *store, const struct idem_op *op, const struct idem
     }
 }
 
+/* Nobody else may ever tell of it: the record lapses and is told if it is there, but it may never have been. */
+static void tell_unmarked(const struct store *store, const struct idem_op *op)
+{
+    char record[IDEM_SHORT_BYTES + 1];
+    const struct log_field fields[] = {
+        LOG_T("record", record), LOG_T("request_id", op->request_id), LOG_B("processor", op->processor)};
+    idem_name_short(&op->name, record);
+    log_audit_fields(store->options.log, "unknown_not_stored",
+                     "a payment without a definite answer could not be left with the store", fields,
+                     (int)ARRAY_COUNT(fields));
+}
+
 void store_call_tell(struct store_call *call, enum store_status status, const struct idem_result *result)
 {
     struct store *store = call->store;
     store_done done = call->done;
+    if (call->op.kind == IDEM_MARK && status != STORE_OK) {
+        tell_unmarked(store, &call->op);
+    }
     CHECK((status == STORE_OK) == (result != NULL));
     if (status == STORE_OK) {
         store_hear(store, &call->op, result);

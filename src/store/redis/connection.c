@@ -312,6 +312,13 @@ static void on_timer(struct timer *timer)
 
 /* ---- asking ---- */
 
+/* Asks that nobody waits for any more hold their places, too, until their replies came. */
+bool connection_takes_calls(const struct connection *connection)
+{
+    return connection->asked_calls < REDIS_ASKED_CALLS_MAX &&
+           connection->asks_pool.count_used < REDIS_ASKS_MAX - REDIS_ASKS_RESERVED;
+}
+
 bool connection_has_room(const struct redis_store *redis, int asks)
 {
     int own = (int)redis->connection.asks_pool.count_used - redis->connection.asked_calls;
@@ -395,7 +402,7 @@ static bool may_fill(const struct redis_store *redis)
 {
     const struct connection *connection = &redis->connection;
     return connection->state == CONNECTION_READY && !list_empty(&redis->waiting) &&
-           connection->asked_calls < REDIS_ASKED_CALLS_MAX &&
+           connection_takes_calls(connection) &&
            stream_queued_bytes(connection->stream) < STREAM_QUEUE_HIGH_BYTES;
 }
 

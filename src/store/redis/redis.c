@@ -110,14 +110,17 @@ void redis_fill(struct redis_store *redis)
     struct connection *connection = &redis->connection;
     struct store_call *call;
     bool durable = false, wrote = false;
-    while (connection->asked_calls < REDIS_ASKED_CALLS_MAX && connection->out.len < REDIS_PIECE_BYTES &&
+    while (connection_takes_calls(connection) && connection->out.len < REDIS_PIECE_BYTES &&
            (call = list_first(&redis->waiting, struct store_call, in_kind)) != NULL) {
         list_remove(&call->in_kind);
         if (!call->settles && watch_trouble(redis, call->durable) != NULL) {
             distrust(redis, call);
             continue;
         }
-        if (!ask_call(redis, call)) {
+        if (!ask_call(redis, call)) { /* the connection is given up: this one waits for the next */
+            call->stage = STAGE_WAITING;
+            call->tries--;
+            list_push_front(&redis->waiting, &call->in_kind);
             return;
         }
         wrote = wrote || call->op.kind != IDEM_READ;
@@ -200,9 +203,8 @@ static void forget(struct store *store, struct store_call *call)
 /* The connection is gone; what was asked may have been done. */
 static void on_call_lost(struct redis_store *redis, struct store_call *call)
 {
-    bool once = call->op.kind == IDEM_RESOLVE || (call->op.kind == IDEM_BEGIN && call->tries >= BEGIN_TRIES_MAX);
     call->stage = STAGE_WAITING;
-    if (once) {
+    if (call->op.kind == IDEM_BEGIN && call->tries >= BEGIN_TRIES_MAX) {
         give_up(redis, call);
         return;
     }
@@ -299,6 +301,12 @@ static void on_refused(struct redis_store *redis, struct store_call *call, const
     }
 }
 
+/* Begin has verdicts of its own, and what is done next hangs on them. */
+static bool fits(const struct store_call *call, const struct idem_result *result)
+{
+    return call->op.kind != IDEM_BEGIN || result->verdict <= IDEM_MISMATCH;
+}
+
 static void on_call_reply(struct redis_store *redis, const struct ask *ask, const struct reply *reply)
 {
     struct store_call *call = ask->call;
@@ -314,7 +322,7 @@ static void on_call_reply(struct redis_store *redis, const struct ask *ask, cons
         on_call_lost(redis, call);
     } else if (reply->kind == REPLY_ERROR) {
         on_refused(redis, call, reply);
-    } else if (result_read(reply, &result)) {
+    } else if (result_read(reply, &result) && fits(call, &result)) {
         on_result(redis, call, &result);
     } else {
         on_call_lost(redis, call);

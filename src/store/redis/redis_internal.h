@@ -144,6 +144,8 @@ struct ask {
 /* Replies that may be outstanding: of calls, and of all. */
 #define REDIS_ASKS_MAX 2048
 #define REDIS_ASKED_CALLS_MAX 1024
+/* Of all, kept for what the store asks for itself beside calls: the canary of a batch, the watch. */
+#define REDIS_ASKS_RESERVED 16
 /* A turn's commands are written in pieces of about so much. */
 #define REDIS_PIECE_BYTES (256u << 10)
 
@@ -217,6 +219,8 @@ bool connection_ask(struct redis_store *redis, ask_cb cb, struct store_call *cal
 void connection_forget(struct redis_store *redis, struct store_call *call);
 /* Whether something lies there that the loop has not read. */
 bool connection_has_input(const struct redis_store *redis);
+/* Whether one more call may be asked. */
+bool connection_takes_calls(const struct connection *connection);
 /* Whether so many more replies may be waited for by the store's own work. */
 bool connection_has_room(const struct redis_store *redis, int asks);
 
