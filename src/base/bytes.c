@@ -16,13 +16,10 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t';
 }
 
-bool bytes_equal_nocase(struct bytes a, struct bytes b)
+bool bytes__same_folded(const char *a, const char *b, size_t len)
 {
-    if (a.len != b.len) {
-        return false;
-    }
-    for (size_t i = 0; i < a.len; i++) {
-        if (fold(a.at[i]) != fold(b.at[i])) {
+    for (size_t i = 0; i < len; i++) {
+        if (a[i] != b[i] && fold(a[i]) != fold(b[i])) {
             return false;
         }
     }

@@ -147,10 +147,10 @@ void digest_hex(const void *data, size_t len, char *text)
     const uint8_t *at = data;
 
     for (size_t i = 0; i < len; i++) {
-        *text++ = hex_digits[at[i] >> 4];
-        *text++ = hex_digits[at[i] & 15];
+        text[2 * i] = hex_digits[at[i] >> 4];
+        text[2 * i + 1] = hex_digits[at[i] & 15];
     }
-    *text = '\0';
+    text[2 * len] = '\0';
 }
 
 static void seed_ids(void)

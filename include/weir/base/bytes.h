@@ -39,8 +39,12 @@ static inline bool bytes_equal(struct bytes a, struct bytes b)
     return a.len == b.len && (a.len == 0 || memcmp(a.at, b.at, a.len) == 0);
 }
 
-/* ASCII case folded; bytes above 0x7f compare as they are. */
-bool bytes_equal_nocase(struct bytes a, struct bytes b);
+bool bytes__same_folded(const char *a, const char *b, size_t len);
+/* ASCII case folded; bytes above 0x7f compare as they are. Names are looked for in lists: most differ in length. */
+static inline bool bytes_equal_nocase(struct bytes a, struct bytes b)
+{
+    return a.len == b.len && bytes__same_folded(a.at, b.at, a.len);
+}
 bool bytes_starts_with(struct bytes bytes, struct bytes prefix);
 bool bytes_ends_with(struct bytes bytes, struct bytes suffix);
 
