@@ -45,13 +45,21 @@ static bool reserve(struct out *out, size_t len)
     return at != NULL;
 }
 
-/* "$12\r\n" */
-static void put_count(struct out *out, char mark, uint64_t count)
+/* "$12\r\n". Nearly every length has one digit or two. */
+static char *put_count(char *at, char mark, uint64_t count)
 {
-    out->at[out->len++] = mark;
-    out->len += bytes_from_u64(count, out->at + out->len);
-    out->at[out->len++] = '\r';
-    out->at[out->len++] = '\n';
+    *at++ = mark;
+    if (count < 10) {
+        *at++ = (char)('0' + count);
+    } else if (count < 100) {
+        *at++ = (char)('0' + count / 10);
+        *at++ = (char)('0' + count % 10);
+    } else {
+        at += bytes_from_u64(count, at);
+    }
+    *at++ = '\r';
+    *at++ = '\n';
+    return at;
 }
 
 #define COUNT_BYTES (BYTES_U64_DIGITS + 3)
@@ -59,17 +67,17 @@ static void put_count(struct out *out, char mark, uint64_t count)
 void out_command(struct out *out, int argument_count)
 {
     if (reserve(out, COUNT_BYTES)) {
-        put_count(out, '*', (uint64_t)argument_count);
+        out->len = (size_t)(put_count(out->at + out->len, '*', (uint64_t)argument_count) - out->at);
     }
 }
 
 void out_bytes(struct out *out, struct bytes bytes)
 {
     if (reserve(out, COUNT_BYTES + bytes.len + 2)) {
-        put_count(out, '$', bytes.len);
-        out->len = (size_t)(bytes_put(out->at + out->len, bytes) - out->at);
-        out->at[out->len++] = '\r';
-        out->at[out->len++] = '\n';
+        char *at = bytes_put(put_count(out->at + out->len, '$', bytes.len), bytes);
+        *at++ = '\r';
+        *at++ = '\n';
+        out->len = (size_t)(at - out->at);
     }
 }
 

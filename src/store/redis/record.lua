@@ -1,7 +1,7 @@
 -- What the operations share: the record as it stands, and how a result is told. The rules are those of
 -- src/policy/idem_apply.c; where they differ, that file is right.
 --
--- KEYS 1 the record   2 its answer   3 the open records of its bucket
+-- KEYS 1 the record   2 its answer   3 the open records of its bucket   4 (lapse, resolve) the note of its end
 -- ARGV 1 owner   2 asked: of this one question, the same when it is asked again; '' when it never is
 --
 -- A hash: st I in flight, U unknown, D done; ow owner; fp fingerprint; bd what it is bound to; pr processor;
@@ -38,7 +38,10 @@ local function upstream_key()
     return table.concat(parts)
 end
 
--- Who told or resolved an unknown is noted, so that one whose reply was lost hears of it when it asks again.
+-- Who told or resolved an unknown is noted, so that one whose reply was lost hears of it when it asks again. Where the
+-- record goes, that stays under a key of its own for as long as somebody may ask again.
+local NOTE_MS = 120000
+
 local function note(fields, mark)
     fields[#fields + 1] = 'by'
     fields[#fields + 1] = ARGV[2] .. mark
@@ -78,6 +81,20 @@ local function become_absent()
     resolved_now = r.to and true or false
     redis.call('DEL', KEYS[1])
     redis.call('ZREM', KEYS[3], name)
+    if resolved_now then
+        redis.call('HSET', KEYS[4], 'by', ARGV[2], 'pr', r.pr, 'id', r.id)
+        live(KEYS[4], NOTE_MS)
+    end
+end
+
+-- Of a record that is gone: this very question was asked before, and ended the unknown.
+local function ended_before()
+    local note = redis.call('HMGET', KEYS[4], 'by', 'pr', 'id')
+    if note[1] ~= ARGV[2] then
+        return false
+    end
+    resolved_now, r.pr, r.id = true, note[2], note[3]
+    return true
 end
 
 -- Fields of a record that is made by ARGV 3 print, 4 bind, 5 processor, 6 request id, 7 upstream key, 8 re-send window.
@@ -100,20 +117,30 @@ local function begun_before(age_ms)
 end
 
 -- 1 verdict  2 told now (1), resolved now (2)  3 state  4 processor  5 request id  6 upstream key  7 status  8 answer
--- 9 age  10 left  11 done at  12 since  13 unknown since  14 takeovers
+-- 9 age  10 left  11 done at  12 since  13 unknown since  14 takeovers; what is 0 or empty at the end is left out
+local function short(told)
+    for i = 14, 6, -1 do
+        if told[i] ~= 0 and told[i] ~= '' then
+            break
+        end
+        told[i] = nil
+    end
+    return told
+end
+
 local function tell(verdict, more)
     more = more or {}
     if ARGV[2] and ARGV[2] ~= '' and r.by then
         told_now = told_now or r.by == ARGV[2] .. 't'
         resolved_now = resolved_now or r.by == ARGV[2] .. 'r'
     end
-    return {verdict, (told_now and 1 or 0) + (resolved_now and 2 or 0), more.st or r.st or '', r.pr or '', r.id or '',
-            more.uk or '', more.sc or 0, more.an or '', r.t0 > 0 and since(r.t0) or 0, more.left or 0, more.td or 0,
-            more.t0 or 0, more.un or 0, r.tk}
+    return short({verdict, (told_now and 1 or 0) + (resolved_now and 2 or 0), more.st or r.st or '', r.pr or '', r.id or '',
+                  more.uk or '', more.sc or 0, more.an or '', r.t0 > 0 and since(r.t0) or 0, more.left or 0,
+                  more.td or 0, more.t0 or 0, more.un or 0, r.tk})
 end
 
 local function tell_nothing(verdict)
-    return {verdict, 0, '', '', '', '', 0, '', 0, 0, 0, 0, 0, 0}
+    return {verdict, 0, '', '', ''}
 end
 
 local function already()

@@ -16,7 +16,8 @@ enum {
     AT_SINCE,
     AT_UNKNOWN,
     AT_TAKEOVERS,
-    AT_COUNT
+    AT_COUNT,
+    AT_LEAST = AT_REQUEST_ID + 1 /* what follows is told as far as there is something to tell */
 };
 
 static bool is_shaped(const struct reply *reply)
@@ -25,11 +26,11 @@ static bool is_shaped(const struct reply *reply)
         [AT_FLAGS] = true, [AT_STATUS] = true, [AT_AGE] = true,     [AT_LEFT] = true,
         [AT_DONE] = true,  [AT_SINCE] = true,  [AT_UNKNOWN] = true, [AT_TAKEOVERS] = true,
     };
-    if (reply->kind != REPLY_ARRAY || reply->integer != AT_COUNT) {
+    if (reply->kind != REPLY_ARRAY || reply->integer < AT_LEAST || reply->integer > AT_COUNT) {
         return false;
     }
-    for (int i = 0; i < AT_COUNT; i++) {
-        const struct reply *element = reply_at(reply, i);
+    for (int i = 0; i < reply->integer; i++) {
+        const struct reply *element = reply + 1 + i; /* none of those before has elements */
         if (element->kind != (is_number[i] ? REPLY_INTEGER : REPLY_TEXT) || (is_number[i] && element->integer < 0)) {
             return false;
         }
@@ -71,27 +72,62 @@ bool state_read(struct bytes text, enum idem_state *state)
     }
 }
 
+/* What every reply tells. */
+static bool read_first(const struct reply *e, struct idem_result *result)
+{
+    (void)bytes_to_text(e[AT_PROCESSOR].text, result->processor, sizeof result->processor);
+    (void)bytes_to_text(e[AT_REQUEST_ID].text, result->request_id, sizeof result->request_id);
+    result->told_now = (e[AT_FLAGS].integer & 1) != 0;
+    result->resolved_now = (e[AT_FLAGS].integer & 2) != 0;
+    return read_verdict(e[AT_VERDICT].text, &result->verdict) && state_read(e[AT_STATE].text, &result->state) &&
+           e[AT_PROCESSOR].text.len <= IDEM_PROCESSOR_BYTES_MAX && e[AT_REQUEST_ID].text.len <= IDEM_REQUEST_ID_BYTES;
+}
+
+/* What may be left out at the end. */
+static bool read_more(const struct reply *element, int place, struct idem_result *result)
+{
+    uint64_t number = (uint64_t)element->integer;
+    switch (place) {
+    case AT_UPSTREAM_KEY:
+        result->upstream_key = element->text;
+        return true;
+    case AT_STATUS:
+        result->status = (uint16_t)number;
+        return number <= UINT16_MAX;
+    case AT_ANSWER:
+        result->answer = element->text;
+        return true;
+    case AT_AGE:
+        result->age_ms = number;
+        return true;
+    case AT_LEFT:
+        result->left_ms = number;
+        return true;
+    case AT_DONE:
+        result->done_ms = number;
+        return true;
+    case AT_SINCE:
+        result->since_ms = number;
+        return true;
+    case AT_UNKNOWN:
+        result->unknown_ms = number;
+        return true;
+    default:
+        result->takeovers = (uint32_t)number;
+        return number <= UINT32_MAX;
+    }
+}
+
 bool result_read(const struct reply *reply, struct idem_result *result)
 {
     *result = (struct idem_result){0};
-    if (!is_shaped(reply)) {
+    if (!is_shaped(reply) || !read_first(reply + 1, result)) {
         return false;
     }
-    const struct reply *e = reply + 1;
-    result->told_now = (e[AT_FLAGS].integer & 1) != 0;
-    result->resolved_now = (e[AT_FLAGS].integer & 2) != 0;
-    result->upstream_key = e[AT_UPSTREAM_KEY].text;
-    result->status = (uint16_t)e[AT_STATUS].integer;
-    result->answer = e[AT_ANSWER].text;
-    result->age_ms = (uint64_t)e[AT_AGE].integer;
-    result->left_ms = (uint64_t)e[AT_LEFT].integer;
-    result->done_ms = (uint64_t)e[AT_DONE].integer;
-    result->since_ms = (uint64_t)e[AT_SINCE].integer;
-    result->unknown_ms = (uint64_t)e[AT_UNKNOWN].integer;
-    result->takeovers = (uint32_t)e[AT_TAKEOVERS].integer;
-    (void)bytes_to_text(e[AT_PROCESSOR].text, result->processor, sizeof result->processor);
-    (void)bytes_to_text(e[AT_REQUEST_ID].text, result->request_id, sizeof result->request_id);
-    return read_verdict(e[AT_VERDICT].text, &result->verdict) && state_read(e[AT_STATE].text, &result->state) &&
-           e[AT_PROCESSOR].text.len <= IDEM_PROCESSOR_BYTES_MAX && e[AT_REQUEST_ID].text.len <= IDEM_REQUEST_ID_BYTES &&
-           e[AT_STATUS].integer <= UINT16_MAX && e[AT_TAKEOVERS].integer <= UINT32_MAX;
+    for (int i = AT_LEAST; i < reply->integer; i++) {
+        if (!read_more(reply + 1 + i, i, result)) {
+            return false;
+        }
+    }
+    return true;
 }

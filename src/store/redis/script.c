@@ -71,22 +71,27 @@ static char *put_bucket(char text[REDIS_KEY_BYTES], uint16_t bucket)
     return at + bytes_from_u64(bucket, at);
 }
 
-static struct bytes key_of_hash(const struct idem_name *name, const char *kind, char text[REDIS_KEY_BYTES])
+static struct bytes key_of_hash(const struct idem_name *name, struct bytes kind, char text[REDIS_KEY_BYTES])
 {
     char *at = put_bucket(text, name->bucket);
-    at = bytes_put(at, bytes_from_text(kind));
+    at = bytes_put(at, kind);
     digest_hex(name->hash, IDEM_HASH_BYTES, at);
     return bytes_of(text, (size_t)(at - text) + 2 * IDEM_HASH_BYTES);
 }
 
 struct bytes key_record(const struct idem_name *name, char text[REDIS_KEY_BYTES])
 {
-    return key_of_hash(name, "}:i:", text);
+    return key_of_hash(name, BYTES("}:i:"), text);
 }
 
 struct bytes key_answer(const struct idem_name *name, char text[REDIS_KEY_BYTES])
 {
-    return key_of_hash(name, "}:a:", text);
+    return key_of_hash(name, BYTES("}:a:"), text);
+}
+
+static struct bytes key_note(const struct idem_name *name, char text[REDIS_KEY_BYTES])
+{
+    return key_of_hash(name, BYTES("}:n:"), text);
 }
 
 struct bytes key_open(uint16_t bucket, char text[REDIS_KEY_BYTES])
@@ -189,10 +194,14 @@ void call_command(struct out *out, const struct script scripts[SCRIPT_COUNT], co
                   const uint8_t asked[ASKED_BYTES], uint64_t waited_ms)
 {
     char key[REDIS_KEY_BYTES];
-    script_command(out, &scripts[op->kind], whole, 3, argument_count(op));
+    bool noted = op->kind == IDEM_LAPSE || op->kind == IDEM_RESOLVE;
+    script_command(out, &scripts[op->kind], whole, noted ? 4 : 3, argument_count(op));
     out_bytes(out, key_record(&op->name, key));
     out_bytes(out, key_answer(&op->name, key));
     out_bytes(out, key_open(op->name.bucket, key));
+    if (noted) {
+        out_bytes(out, key_note(&op->name, key));
+    }
     if (op->kind != IDEM_READ) {
         out_bytes(out, bytes_of(op->owner, IDEM_OWNER_BYTES));
         out_bytes(out, bytes_of(asked, ASKED_BYTES));

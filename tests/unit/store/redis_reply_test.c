@@ -250,6 +250,29 @@ static void test_only_what_scripts_say_is_a_result(void **state)
     assert_false(reads_as_result(text, &result)); /* longer than a processor's name may be */
 }
 
+/* What is 0 or empty at the end is left out. */
+static void test_a_result_may_end_early(void **state)
+{
+    struct idem_result result;
+
+    (void)state;
+#define FIRST "$6\r\nREPLAY\r\n:0\r\n$1\r\nD\r\n$1\r\np\r\n$1\r\nr\r\n"
+    assert_true(reads_as_result("*5\r\n" FIRST, &result));
+    assert_int_equal(result.verdict, IDEM_REPLAY);
+    assert_string_equal(result.request_id, "r");
+    assert_int_equal(result.upstream_key.len + result.answer.len, 0);
+    assert_int_equal(result.status + result.age_ms + result.left_ms + result.done_ms + result.takeovers, 0);
+    assert_true(reads_as_result("*9\r\n" FIRST "$0\r\n\r\n:201\r\n$0\r\n\r\n:7\r\n", &result));
+    assert_int_equal(result.status, 201);
+    assert_int_equal(result.age_ms, 7);
+    assert_int_equal(result.left_ms, 0);
+    assert_false(reads_as_result("*4\r\n$6\r\nREPLAY\r\n:0\r\n$1\r\nD\r\n$1\r\np\r\n", &result));
+    assert_false(reads_as_result("*6\r\n" FIRST ":0\r\n", &result));
+    assert_false(reads_as_result("*7\r\n" FIRST "$0\r\n\r\n:65536\r\n", &result));
+    assert_false(reads_as_result("*15\r\n" FIRST REST ":0\r\n", &result));
+#undef FIRST
+}
+
 /* Every verdict that a script can say is known by its name. */
 static void test_every_verdict_is_read(void **state)
 {
@@ -315,6 +338,7 @@ int main(void)
         cmocka_unit_test(test_the_bytes_of_a_reply_have_their_limit),
         cmocka_unit_test(test_a_large_reply_does_not_keep_its_memory),
         cmocka_unit_test(test_only_what_scripts_say_is_a_result),
+        cmocka_unit_test(test_a_result_may_end_early),
         cmocka_unit_test(test_every_verdict_is_read),
         cmocka_unit_test(test_errors_by_their_first_word),
     };
