@@ -496,6 +496,7 @@ struct sim_case {
     /* the links */
     struct sim_weir *weir;            /* that its first byte reached; NULL: none */
     struct stream *link;              /* that took a byte of it; NULL: none did */
+    uint64_t link_at_us;
     unsigned takes;                   /* links that took its head */
     int link_processor;
     bool poisoned;                    /* strays were under way when it went out: its answer may be another's */
@@ -628,6 +629,8 @@ struct sim_said {
     bool executed;        /* or declined */
 };
 bool sim_bank_said(uint64_t number, struct sim_said *said);
+/* Its processor marked this answer to `about` as a replay of its own. */
+bool sim_bank_replays(uint64_t number, const struct sim_case *about);
 /* For how long its processors remember a key, where they do. */
 unsigned sim_bank_retention_s(void);
 
@@ -649,6 +652,9 @@ void ledger_begun(const struct idem_op *op, const struct idem_result *result);
 void ledger_reply_lost(const struct idem_op *op, const struct idem_result *result);
 void ledger_dropped(const struct idem_record *record);
 void ledger_forgotten(void);
+void ledger_left(const struct idem_name *name, enum idem_state state);
+/* A keyed answer is on its way to its client; the store had so much time. */
+void ledger_committed(const struct sim_case *about, uint64_t commit_us);
 /* Whether a request took over the record of one that may have sent. */
 bool ledger_took_over(const char *request_id);
 /* An `unknown` or a `resolved` line. */
@@ -694,6 +700,8 @@ enum sim_fate {
     FATE_CLOSED,
 };
 
+enum sim_needed { NEEDED_NO, NEEDED_WIRE, NEEDED_MONEY, NEEDED_BOTH };
+
 struct table_row {
     char phase;
     enum reason reason;
@@ -701,7 +709,7 @@ struct table_row {
     const char *ended_by[3];
     enum sim_reply reply;
     enum sim_fate fate;
-    bool needed;      /* a long run must reach it */
+    enum sim_needed needed;
 };
 /* NULL: a request may not end so. */
 const struct table_row *row_find(char phase, enum reason reason, const char *ended_by);

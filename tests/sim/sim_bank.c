@@ -101,6 +101,11 @@ bool sim_bank_said(uint64_t number, struct sim_said *said)
     return true;
 }
 
+bool sim_bank_replays(uint64_t number, const struct sim_case *about)
+{
+    return bank.orders[number - 1]->about != about && about->takes > 0;
+}
+
 static struct sim_order *find_order(int processor, int account, const char *key)
 {
     for (size_t i = bank.count; i > 0; i--) {

@@ -154,7 +154,7 @@ static void plan_money_processors(struct sim_plan *plan)
             .bank = plan == first ? sim.weather.store_forgets || sim_chance(60) : first->processors[i].bank,
             .place_count = (int)sim_between(1, SIM_PLACES_MAX),
             .connect_ms = (unsigned)sim_between(20, 200),
-            .response_ms = (unsigned)sim_between(100, 3000),
+            .response_ms = sim_chance(10) ? 20000 : (unsigned)sim_between(100, 3000), /* longer than a lease, or shorter */
             .late_ms = sim_chance(30) ? 0 : sim_chance(70) ? (unsigned)sim_between(1, 3000) : (unsigned)sim_between(1, 30000),
             .idle_ms = (unsigned)sim_between(100, 4000),
             .age_ms = (unsigned)sim_between(1000, 60000),

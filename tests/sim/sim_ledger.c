@@ -21,10 +21,13 @@
 
 #define LEASE_US (15 * SIM_S)
 #define GRACE_US (25 * SIM_S) /* its clock's steps, a sweep, and a while */
+#define COMMIT_US (50 * SIM_MS) /* that an answer waits for the store */
 
-/* Requests that took over, by weir's request id. */
-struct takeover {
+/* What the store did for a request, by weir's request id: its line comes later. */
+struct deed {
     char request_id[IDEM_REQUEST_ID_BYTES + 1];
+    bool took_over;  /* its begin: the record of one that may have sent */
+    bool completed;
 };
 
 struct account;
@@ -33,25 +36,58 @@ static struct {
     bool forgotten;       /* the store lost records */
     struct account *accounts;
     size_t account_count, account_size;
-    struct takeover *takeovers;
-    size_t takeover_count, takeover_size;
+    struct deed *deeds;
+    size_t deed_count, deed_size;
 } ledger;
 
 void ledger_begin(void)
 {
     ledger.forgotten = false;
-    ledger.takeover_count = 0;
+    ledger.deed_count = 0;
     ledger.account_count = 0;
+}
+
+static struct deed *find_deed(const char *request_id)
+{
+    for (size_t i = ledger.deed_count; i > 0; i--) {
+        if (strcmp(ledger.deeds[i - 1].request_id, request_id) == 0) {
+            return &ledger.deeds[i - 1];
+        }
+    }
+    return NULL;
+}
+
+static struct deed *deed_of(const struct idem_op *op)
+{
+    struct deed *deed = find_deed(op->request_id);
+    if (deed != NULL) {
+        return deed;
+    }
+    if (ledger.deed_count == ledger.deed_size) {
+        ledger.deed_size = ledger.deed_size * 2 + 64;
+        ledger.deeds = realloc(ledger.deeds, ledger.deed_size * sizeof *ledger.deeds);
+        CHECK(ledger.deeds != NULL);
+    }
+    deed = &ledger.deeds[ledger.deed_count++];
+    *deed = (struct deed){0};
+    memcpy(deed->request_id, op->request_id, sizeof deed->request_id);
+    return deed;
 }
 
 bool ledger_took_over(const char *request_id)
 {
-    for (size_t i = 0; i < ledger.takeover_count; i++) {
-        if (strcmp(ledger.takeovers[i].request_id, request_id) == 0) {
-            return true;
-        }
+    const struct deed *deed = find_deed(request_id);
+    return deed != NULL && deed->took_over;
+}
+
+void ledger_committed(const struct sim_case *about, uint64_t commit_us)
+{
+    const struct deed *deed = find_deed(about->request_id);
+    bool final = (about->status >= 200 && about->status <= 299) || about->status == 402;
+    bool stored = deed != NULL && deed->completed;
+    if (final && !stored && commit_us < COMMIT_US && about->weir->cut_at_us == 0) {
+        sim_violated("n%" PRIu64 " gets its answer before it is stored, after %" PRIu64 " us", about->nonce, commit_us);
     }
-    return false;
 }
 
 /* ---- executions ---- */
@@ -153,6 +189,9 @@ static bool is_at_work(const struct sim_case *other)
 
 static void check_progress(const struct sim_payment *payment, const struct sim_case *about)
 {
+    if (about->weir->thaws_at_us > about->arrived_at_us) {
+        return; /* it was stopped with what it knew */
+    }
     for (size_t i = 0; i < payment->case_count; i++) {
         if (payment->cases[i] != about && is_at_work(payment->cases[i])) {
             return;
@@ -184,8 +223,17 @@ void ledger_answered(struct sim_case *about)
     if (said.about->variant != about->variant) {
         sim_violated("H5: n%" PRIu64 " got the answer to another request with its key", about->nonce);
     }
+    if (seen->replayed != (seen->outcome == OUTCOME_REPLAYED || sim_bank_replays(seen->answer, about))) {
+        sim_violated("n%" PRIu64 " is %s, and its answer is%s marked as a replay", about->nonce, outcome_name(seen->outcome),
+                     seen->replayed ? "" : " not");
+    }
     if (said.executed && said.status == seen->status) {
         check_final(payment, about, &said);
+    }
+    bool before = payment->executions > 0 && payment->executed->link_at_us < about->link_at_us;
+    if (said.status == 429 && seen->outcome == OUTCOME_ANSWERED && before) {
+        sim_violated("H2: n%" PRIu64 " was told that nothing was executed, and n%" PRIu64 " was", about->nonce,
+                     payment->executed->nonce);
     }
 }
 
@@ -241,17 +289,6 @@ static bool may_be_unrecorded(const char *request_id)
     return about == NULL || about->takes == 0 || sim.plans[1].routes[about->route].passes;
 }
 
-static void note_takeover(const struct idem_op *op)
-{
-    if (ledger.takeover_count == ledger.takeover_size) {
-        ledger.takeover_size = ledger.takeover_size * 2 + 64;
-        ledger.takeovers = realloc(ledger.takeovers, ledger.takeover_size * sizeof *ledger.takeovers);
-        CHECK(ledger.takeovers != NULL);
-    }
-    memcpy(ledger.takeovers[ledger.takeover_count++].request_id, op->request_id, sizeof op->request_id);
-    sim.counts.takeovers++;
-}
-
 /* An answer that came when its client had been told that nobody knows: it has no line but settles the record. */
 static void note_late(const struct idem_op *op)
 {
@@ -263,6 +300,9 @@ static void note_late(const struct idem_op *op)
 
 void ledger_applied(const struct idem_op *op, const struct idem_result *result)
 {
+    if (op->kind == IDEM_COMPLETE) {
+        deed_of(op)->completed = true;
+    }
     if (op->kind == IDEM_COMPLETE && op->how == IDEM_HOW_LATE && result->verdict == IDEM_OK) {
         note_late(op);
     }
@@ -279,7 +319,8 @@ void ledger_applied(const struct idem_op *op, const struct idem_result *result)
 void ledger_begun(const struct idem_op *op, const struct idem_result *result)
 {
     if (result->verdict == IDEM_TAKEN_OVER || (result->verdict == IDEM_RECEIPT && result->left_ms > 0)) {
-        note_takeover(op);
+        deed_of(op)->took_over = true;
+        sim.counts.takeovers++;
     }
 }
 
@@ -321,6 +362,20 @@ void ledger_event(const char *event, const struct log_field *fields, int count)
     if (account->told_lines > account->tells || account->resolved_lines > account->resolves) {
         sim_violated("record %s: %u unknown lines for %u times, %u resolved lines for %u", record, account->told_lines,
                      account->tells, account->resolved_lines, account->resolves);
+    }
+}
+
+/* A record that is there at the end. */
+void ledger_left(const struct idem_name *name, enum idem_state state)
+{
+    char record[IDEM_SHORT_BYTES + 1];
+    idem_name_short(name, record);
+    const struct account *account = account_of(record);
+    unsigned open = state == IDEM_UNKNOWN ? 1 : 0;
+    bool settled = state == IDEM_UNKNOWN || state == IDEM_DONE;
+    if (settled && !ledger.forgotten && account->tells != account->resolves + open) {
+        sim_violated("record %s is %s; it was told %u times that nobody knows and %u times that somebody does", record,
+                     idem_state_name(state), account->tells, account->resolves);
     }
 }
 

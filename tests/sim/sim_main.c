@@ -42,9 +42,9 @@ static void say_counts(void)
            counts->exchanges, tally.runs_passed + tally.runs_failed, counts->accepted, counts->bursts, counts->reused,
            counts->reloads, counts->reloads_refused, counts->drains, counts->cuts);
     if (sim.money) {
-        printf("simulated payments: %" PRIu64 " (%" PRIu64 " executed, %" PRIu64 " answers replayed, %" PRIu64
-               " takeovers, %" PRIu64 " unknown, %" PRIu64 " weirs killed, %" PRIu64 " stopped, %" PRIu64 " begins late, %" PRIu64
-               " outages, %" PRIu64 " losses)\n",
+        printf("simulated payments: %" PRIu64 " (%" PRIu64 " executed, %" PRIu64 " replayed, %" PRIu64 " taken-over, %" PRIu64
+               " unknown, %" PRIu64 " kills, %" PRIu64 " stops, %" PRIu64 " late-begins, %" PRIu64 " outages, %" PRIu64
+               " losses)\n",
                counts->payments, counts->executions, counts->replays, counts->takeovers, counts->unknowns, counts->kills,
                counts->freezes, counts->late_begins, counts->outages, counts->losses);
     }
@@ -164,7 +164,7 @@ int main(int argc, char **argv)
         wishes.runs = 100;
     }
     if (sim.exchanges_per_run == 0) {
-        sim.exchanges_per_run = sim.money ? 40 : 120;
+        sim.exchanges_per_run = sim.money ? 60 : 120;
     }
     sim.program = argv[0];
     sim_files_make();

@@ -151,6 +151,7 @@ void oracle_write(struct stream *link, const struct bytes *parts, int count, boo
         sim_violated("n%" PRIu64 " was sent twice", nonce);
     }
     about->link = link;
+    about->link_at_us = sim.now_us;
     about->link_processor = processor_of(&link->addr_peer);
     if (about->payment != NULL) {
         ledger_sent(about, parts[0]);
@@ -401,6 +402,11 @@ void oracle_line(struct bytes line)
     }
     check_line(about, line);
     check_held_back(about);
+    uint64_t commit_us = 0;
+    if (about->phase == 'C' && about->reason == REASON_OK && about->payment != NULL &&
+        bytes_to_u64(value_of(line, "t_commit_us"), &commit_us)) {
+        ledger_committed(about, commit_us);
+    }
 }
 
 /* ---- the end of a turn ---- */

@@ -152,7 +152,7 @@ static void write_head(struct sim_case *about, struct sim_bytes *out)
     write_target(about, out);
     sim_bytes_text(out, " HTTP/%s\r\nHost: pay.example.com\r\n", about->kind == KIND_VERSION ? "2.0" : "1.1");
     if (about->keyed) {
-        sim_bytes_text(out, "Idempotency-Key: key-%" PRIu64 "\r\n", about->nonce);
+        sim_bytes_text(out, "Idempotency-Key: key%s%" PRIu64 "\r\n", sim_chance(2) ? " " : "-", about->nonce);
     }
     if (about->close) {
         sim_bytes_text(out, "Connection: close\r\n");

@@ -857,6 +857,11 @@ void sim_store_rest(void)
         }
         free_letter(letter);
     }
+    for (int i = 0; i < CHAINS; i++) {
+        list_each (row, after, &house.chains[i], struct row, in_chain) {
+            ledger_left(&row->name, row->record.state);
+        }
+    }
 }
 
 void sim_store_end(void)

@@ -64,7 +64,7 @@ static void choose_money_weather(void)
         .store_slow = calm ? 0 : (unsigned)sim_below(80),
         .store_breaks = calm || sim_chance(40) ? 0 : (unsigned)sim_below(60),
         .store_late = (unsigned)sim_below(80),
-        .store_out = calm || sim_chance(50) ? 0 : (unsigned)sim_between(1, 30),
+        .store_out = calm || sim_chance(50) ? 0 : (unsigned)sim_between(1, 15),
         .store_forgets = sim_chance(30),
         .clock_steps = sim_chance(30),
         .bad_bank = calm ? 5 : (unsigned)sim_between(10, 70),

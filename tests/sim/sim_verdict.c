@@ -63,6 +63,9 @@ static void check_outcome(const struct sim_case *about)
 {
     bool relayed = about->reason == REASON_OK || (about->reason == REASON_CLIENT_GONE && (about->phase == 'A' || about->phase == 'C'));
     bool same_status = about->answer_status == about->status || about->reason == REASON_CLIENT_GONE;
+    if (about->outcome == OUTCOME_ANSWERED && about->took_over && about->answer_status == 429) {
+        sim_violated("n%" PRIu64 " is logged answered: it took over, and was told that nothing was executed", about->nonce);
+    }
     if (about->outcome == OUTCOME_ANSWERED && !about->poisoned) {
         if (!relayed || !is_definite(about)) {
             sim_violated("n%" PRIu64 " is logged answered: %s, status %u", about->nonce, reason_name(about->reason),
@@ -74,8 +77,9 @@ static void check_outcome(const struct sim_case *about)
         }
     }
     bool answered = about->reason == REASON_OK || (relayed && about->answer_whole && about->arrived);
-    /* After an attempt without an answer, "not executed" proves nothing. */
-    bool settles = is_definite(about) && !(about->took_over && about->answer_status == 429);
+    /* "Not executed" proves nothing where there was an attempt before, or may have been one without a record. */
+    bool unrecorded = sim.plans[about->line_generation].routes[about->route].passes;
+    bool settles = is_definite(about) && !((about->took_over || unrecorded) && about->answer_status == 429);
     if (answered && about->outcome == OUTCOME_UNKNOWN && settles && !about->poisoned) {
         sim_violated("n%" PRIu64 " has a definite answer and is logged unknown", about->nonce);
     }
