@@ -3,7 +3,9 @@
 if not r.st then
     -- Its time ran out in the store, or somebody removed it. Many sweeps may see that; who takes it out of the index
     -- says so.
-    resolved_now = redis.call('ZREM', KEYS[3], name) == 1
+    if not ended_before() then
+        resolved_now = redis.call('ZREM', KEYS[3], name) == 1
+    end
     return tell('EXPIRED')
 end
 if r.st == 'D' then

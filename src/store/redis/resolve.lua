@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
 -- ARGV 3 executed (1 or 0)  4 keep receipt
 if not r.st then
-    return tell_nothing('NONE')
+    return ended_before() and tell('OK') or tell_nothing('NONE')
 end
 if r.st == 'D' then
-    return already()
+    return r.by == ARGV[2] .. 'r' and tell('OK') or already()
 end
 if lease_runs() then
     return tell('REFUSED')

@@ -690,27 +690,10 @@ static void test_a_takeover_that_nobody_waits_for_is_marked(void **state)
     close_both(&both);
 }
 
-static void test_a_resolve_is_asked_once(void **state)
+static void test_a_read_a_renew_and_a_resolve_are_asked_again(void **state)
 {
     struct both both;
-    struct asker asker;
-
-    (void)state;
-    open_both(&both, say_and_drop);
-    drop_said = NULL;
-    drops_left = 1;
-    ask(&both.bench, &asker, IDEM_RESOLVE, 1, 1);
-    UNTIL(both.bench.loop, asker.told == 1);
-    assert_int_equal(asker.status, STORE_DOWN);
-    UNTIL(both.bench.loop, bench_is_up(&both.bench));
-    assert_int_equal(both.fake.scripts, 1);
-    close_both(&both);
-}
-
-static void test_a_read_and_a_renew_are_asked_again(void **state)
-{
-    struct both both;
-    struct asker reading, renewing;
+    struct asker reading, renewing, resolving;
 
     (void)state;
     open_both(&both, say_and_drop);
@@ -718,7 +701,9 @@ static void test_a_read_and_a_renew_are_asked_again(void **state)
     drops_left = 1;
     ask(&both.bench, &reading, IDEM_READ, 1, 1);
     ask(&both.bench, &renewing, IDEM_RENEW, 2, 1);
-    UNTIL(both.bench.loop, reading.told == 1 && renewing.told == 1);
+    ask(&both.bench, &resolving, IDEM_RESOLVE, 3, 1);
+    UNTIL(both.bench.loop, reading.told == 1 && renewing.told == 1 && resolving.told == 1);
+    assert_int_equal(resolving.status, STORE_OK);
     assert_int_equal(reading.status, STORE_OK);
     assert_int_equal(renewing.status, STORE_OK);
     close_both(&both);
@@ -1012,8 +997,7 @@ int main(void)
         cmocka_unit_test(test_a_begin_whose_reply_comes_late),
         cmocka_unit_test(test_a_begin_that_nobody_waits_for_is_abandoned),
         cmocka_unit_test(test_a_takeover_that_nobody_waits_for_is_marked),
-        cmocka_unit_test(test_a_resolve_is_asked_once),
-        cmocka_unit_test(test_a_read_and_a_renew_are_asked_again),
+        cmocka_unit_test(test_a_read_a_renew_and_a_resolve_are_asked_again),
         cmocka_unit_test(test_a_completion_that_finds_its_own_answer_was_the_first),
         cmocka_unit_test(test_a_completion_that_finds_anothers_answer_says_so),
         cmocka_unit_test(test_what_settles_goes_on_when_nobody_waits),

@@ -127,6 +127,76 @@ static void test_an_unknown_is_told_once_and_resolved_once(void **state)
     bench_close(&bench);
 }
 
+/* As after a reply that was lost: the very same question is asked again. */
+static enum idem_verdict verdict_again(struct bench *bench, struct asker *asker, const struct idem_op *op)
+{
+    bench->store->last_number--;
+    return verdict_of(bench, asker, op);
+}
+
+static void test_what_was_told_and_not_heard_is_told_again(void **state)
+{
+    struct bench bench;
+    struct asker asker;
+    struct idem_op op;
+
+    (void)state;
+    open_on(&bench, &plain);
+    sweep_close(redis_of(bench.store)); /* nobody else asks */
+    assert_int_equal(verdict(&bench, &asker, IDEM_BEGIN, 1, 1), IDEM_NEW);
+    op = op_of(IDEM_MARK, 1, 1);
+    assert_int_equal(verdict_of(&bench, &asker, &op), IDEM_OK);
+    assert_int_equal(verdict_again(&bench, &asker, &op), IDEM_OK);
+    assert_true(asker.result.told_now);
+    assert_int_equal(verdict_of(&bench, &asker, &op), IDEM_OK); /* another question */
+    assert_false(asker.result.told_now);
+    op = op_of(IDEM_COMPLETE, 1, 1);
+    assert_int_equal(verdict_of(&bench, &asker, &op), IDEM_OK);
+    assert_int_equal(verdict_again(&bench, &asker, &op), IDEM_ALREADY);
+    assert_true(asker.result.resolved_now);
+
+    op = op_of(IDEM_BEGIN, 2, 1);
+    op.lease_ms = 1;
+    op.resend_ms = 0;
+    assert_int_equal(verdict_of(&bench, &asker, &op), IDEM_NEW);
+    op.owner[0] = 2;
+    UNTIL(bench.loop, verdict_of(&bench, &asker, &op) == IDEM_STUCK);
+    assert_true(asker.result.told_now);
+    assert_int_equal(verdict_again(&bench, &asker, &op), IDEM_STUCK);
+    assert_true(asker.result.told_now);
+
+    op = op_of(IDEM_RESOLVE, 2, 0); /* not executed: the record goes */
+    assert_int_equal(verdict_of(&bench, &asker, &op), IDEM_OK);
+    assert_int_equal(verdict_again(&bench, &asker, &op), IDEM_OK);
+    assert_true(asker.result.resolved_now);
+    assert_string_equal(asker.result.request_id, "0123456789abcdef0123456789abcdef");
+    assert_int_equal(verdict_of(&bench, &asker, &op), IDEM_NONE);
+    assert_false(asker.result.resolved_now);
+    assert_string_equal(asker.result.request_id, "");
+    assert_int_equal(verdict(&bench, &asker, IDEM_READ, 2, 0), IDEM_NONE);
+    assert_int_equal(verdict(&bench, &asker, IDEM_BEGIN, 2, 3), IDEM_NEW);
+    assert_int_equal(verdict(&bench, &asker, IDEM_MARK, 2, 3), IDEM_OK);
+    op.executed = true;
+    assert_int_equal(verdict_of(&bench, &asker, &op), IDEM_OK);
+    assert_int_equal(verdict_again(&bench, &asker, &op), IDEM_OK);
+    assert_true(asker.result.resolved_now);
+    assert_int_equal(verdict_of(&bench, &asker, &op), IDEM_ALREADY);
+
+    op = op_of(IDEM_MARK, 3, 1); /* lost by the store, brought back, and over at once */
+    op.keep_unknown_ms = 100000;
+    assert_int_equal(verdict_of(&bench, &asker, &op), IDEM_REASSERTED);
+    op = op_of(IDEM_LAPSE, 3, 0);
+    op.margin_ms = 200000;
+    assert_int_equal(verdict_of(&bench, &asker, &op), IDEM_EXPIRED);
+    assert_true(asker.result.resolved_now);
+    assert_int_equal(verdict_again(&bench, &asker, &op), IDEM_EXPIRED);
+    assert_true(asker.result.resolved_now);
+    assert_string_equal(asker.result.request_id, "0123456789abcdef0123456789abcdef");
+    assert_int_equal(verdict_of(&bench, &asker, &op), IDEM_EXPIRED);
+    assert_false(asker.result.resolved_now);
+    bench_close(&bench);
+}
+
 static void test_an_operator_resolves_either_way(void **state)
 {
     struct bench bench;
@@ -379,10 +449,11 @@ static void test_the_sweep_ends_unknowns_whose_time_is_over(void **state)
     (void)state;
     open_on(&bench, &plain);
     assert_int_equal(verdict(&bench, &asker, IDEM_BEGIN, 22, 1), IDEM_NEW);
-    op.keep_unknown_ms = 200000; /* less than the margin of the sweep */
+    op.keep_unknown_ms = 5900; /* less than the margin of the sweep, more than it takes to come round */
     assert_int_equal(verdict_of(&bench, &asker, &op), IDEM_OK);
     UNTIL(bench.loop, bench.heard_resolved == 1);
-    assert_string_equal(server_do(&plain, "KEYS w:{22}:*", reply), "*0\r\n");
+    assert_string_equal(server_do(&plain, "KEYS w:{22}:open", reply), "*0\r\n");
+    assert_int_equal(verdict(&bench, &asker, IDEM_READ, 22, 0), IDEM_NONE);
     bench_close(&bench);
 }
 
@@ -719,6 +790,7 @@ int main(void)
         cmocka_unit_test(test_another_request_under_the_key_learns_nothing),
         cmocka_unit_test(test_binary_fields_come_back_as_they_were),
         cmocka_unit_test(test_an_unknown_is_told_once_and_resolved_once),
+        cmocka_unit_test(test_what_was_told_and_not_heard_is_told_again),
         cmocka_unit_test(test_an_operator_resolves_either_way),
         cmocka_unit_test(test_what_was_never_sent_leaves_nothing),
         cmocka_unit_test(test_the_answer_goes_before_its_record),
