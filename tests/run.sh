@@ -30,6 +30,7 @@ testssl      | full  | tests/e2e/test_testssl.py   | /usr/bin/python3 tests/e2e/
 sim-full     | full  | tests/sim/full.sh           | sh tests/sim/full.sh
 fuzz         | full  | tests/fuzz/CMakeLists.txt   | fuzz_run
 differential | full  | tests/fuzz/differential.py  | differential_run
+campaign     | full  | tests/campaign/run.py       | /usr/bin/python3 tests/campaign/run.py --build build-dev --seconds "${CAMPAIGN_SECONDS:-120}" --logs "$logs"
 quickstart   | full  | deploy/quickstart.sh        | quickstart_run
 END
 }
