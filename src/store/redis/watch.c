@@ -17,6 +17,7 @@
 #define CANARY_EVERY_US CLOCK_US_PER_S
 #define CANARY_KEEP_MS  (UINT64_C(30) * 24 * 3600 * 1000)
 #define VERSION_MIN     7
+#define LOST_KEY        "w:lost"
 
 static const struct stats_family family_trouble = {
     .name = "weir_store_trouble",
@@ -57,7 +58,25 @@ static void set_trouble(struct redis_store *redis, enum redis_trouble trouble, b
               troubles[trouble].words, LOG_T("kind", troubles[trouble].kind));
 }
 
-/* Audited: until it is accepted, nothing that must not be sent twice is sent at all. */
+static void on_lost_said(struct redis_store *redis, const struct ask *ask, const struct reply *reply)
+{
+    (void)redis; /* refused or not: this weir knows, and the others see their own canaries */
+    (void)ask;
+    (void)reply;
+}
+
+/* The mark of a loss that no operator has accepted: a weir that wrote nothing at that time, or starts later, sees it too. */
+static void say_lost(struct redis_store *redis)
+{
+    struct out *out = &redis->connection.out;
+    out_command(out, 3);
+    out_text(out, "SET");
+    out_text(out, LOST_KEY);
+    out_text(out, redis->watch.canary_key);
+    (void)connection_ask(redis, on_lost_said, NULL, 0);
+}
+
+/* Audited: until it is accepted, nothing that must not be sent twice is sent at all; here, and by all who share the store. */
 static void lose_writes(struct redis_store *redis, const char *message, uint64_t acknowledged, uint64_t found)
 {
     const struct log_field fields[] = {LOG_N("acknowledged", acknowledged), LOG_N("found", found)};
@@ -66,6 +85,7 @@ static void lose_writes(struct redis_store *redis, const char *message, uint64_t
     }
     log_audit_fields(redis->store.options.log, "store_lost_writes", message, fields, (int)ARRAY_COUNT(fields));
     set_trouble(redis, TROUBLE_LOSS, true);
+    say_lost(redis);
 }
 
 void watch_open(struct redis_store *redis)
@@ -212,10 +232,18 @@ static void on_secret(struct redis_store *redis, const struct ask *ask, const st
 
 /* ---- the canary ---- */
 
+/* What stood there before is told, too: a store that was emptied under a running connection shows it so. */
 static void on_canary_said(struct redis_store *redis, const struct ask *ask, const struct reply *reply)
 {
-    if (reply != NULL && reply_is_text(reply) && ask->number > redis->watch.canary_acked) {
-        redis->watch.canary_acked = ask->number;
+    struct watch *watch = &redis->watch;
+    uint64_t before = 0;
+    bool told = reply != NULL && (reply->kind == REPLY_NIL || (reply_is_text(reply) && bytes_to_u64(reply->text, &before)));
+    uint64_t due = watch->canary_acked < ask->number ? watch->canary_acked : ask->number - 1;
+    if (told && before < due) {
+        lose_writes(redis, "acknowledged writes are gone from the store", due, before);
+    }
+    if (reply != NULL && reply->kind != REPLY_ERROR && ask->number > watch->canary_acked) {
+        watch->canary_acked = ask->number;
     }
 }
 
@@ -224,10 +252,11 @@ static void say_canary(struct redis_store *redis)
     struct watch *watch = &redis->watch;
     struct out *out = &redis->connection.out;
     watch->canary_us = loop_now_us(loop_of(redis));
-    out_command(out, 5);
+    out_command(out, 6);
     out_text(out, "SET");
     out_text(out, watch->canary_key);
     out_u64(out, ++watch->canary_said);
+    out_text(out, "GET");
     out_text(out, "PX");
     out_u64(out, CANARY_KEEP_MS);
     (void)connection_ask(redis, on_canary_said, NULL, watch->canary_said);
@@ -278,6 +307,37 @@ static void ask_canary(struct redis_store *redis)
     (void)connection_ask(redis, on_canary_read, NULL, 0);
 }
 
+/* ---- a loss that somebody saw ---- */
+
+/* Never cleared by its absence: a store that lost it lost more. */
+static void on_lost(struct redis_store *redis, const struct ask *ask, const struct reply *reply)
+{
+    (void)ask;
+    if (reply != NULL && reply_is_text(reply) && !has_trouble(redis, TROUBLE_LOSS)) {
+        log_audit_fields(redis->store.options.log, "store_lost_writes", "another weir saw that acknowledged writes are gone",
+                         NULL, 0);
+        set_trouble(redis, TROUBLE_LOSS, true);
+    }
+}
+
+static void ask_lost(struct redis_store *redis)
+{
+    struct out *out = &redis->connection.out;
+    out_command(out, 2);
+    out_text(out, "GET");
+    out_text(out, LOST_KEY);
+    (void)connection_ask(redis, on_lost, NULL, 0);
+}
+
+static void forget_lost(struct redis_store *redis)
+{
+    struct out *out = &redis->connection.out;
+    out_command(out, 2);
+    out_text(out, "DEL");
+    out_text(out, LOST_KEY);
+    (void)connection_ask(redis, on_lost_said, NULL, 0);
+}
+
 /* ---- asking ---- */
 
 static void ask_secret(struct redis_store *redis)
@@ -301,6 +361,7 @@ void watch_ask(struct redis_store *redis, bool greeting)
     out_text(&redis->connection.out, "INFO");
     (void)connection_ask(redis, on_info, NULL, 0);
     ask_secret(redis);
+    ask_lost(redis);
     if (greeting) {
         ask_canary(redis);
     } else if (redis->watch.canary_said > 0) {
@@ -312,7 +373,7 @@ static void on_timer(struct timer *timer)
 {
     struct redis_store *redis = container_of(timer, struct redis_store, watch.timer);
     timer_set_after(timer, WATCH_US);
-    if (connection_is_ready(&redis->connection) && connection_has_room(redis, 4)) {
+    if (connection_is_ready(&redis->connection) && connection_has_room(redis, 6)) {
         watch_ask(redis, false);
         credentials_look(redis);
     }
@@ -338,6 +399,9 @@ void watch_accept_loss(struct redis_store *redis)
         log_audit_fields(redis->store.options.log, "store_loss_accepted", "an operator accepts that writes were lost",
                          NULL, 0);
         set_trouble(redis, TROUBLE_LOSS, false);
+        if (connection_is_ready(&redis->connection)) {
+            forget_lost(redis);
+        }
     }
 }
 

@@ -255,7 +255,7 @@ struct fake {
     uint16_t port;
     struct fake_client clients[FAKE_CLIENTS_MAX];
     int client_count, closed_count;
-    char secret[80], canary[24];
+    char secret[80], canary[24], lost[64];
     const char *info;      /* text of INFO; NULL: a good one */
     const char *info_raw;  /* the whole reply instead */
     const char *greet;     /* said to every command of a greeting; NULL: what a good server says */
@@ -320,6 +320,16 @@ static inline void fake_say_text(struct fake_client *client, const char *text)
     fake_say(client, head);
     fake_say(client, text);
     fake_say(client, "\r\n");
+}
+
+/* NULL of RESP for "". */
+static inline void fake_say_value(struct fake_client *client, const char *value)
+{
+    if (value[0] == '\0') {
+        fake_say(client, "$-1\r\n");
+    } else {
+        fake_say_text(client, value);
+    }
 }
 
 static inline bool word_is(struct bytes word, const char *text)
@@ -419,23 +429,32 @@ static inline void fake_command(struct fake_client *client, const struct bytes *
     } else if (word_is(words[0], "GET") && fake->no_get) {
         fake_say(client, "-NOPERM this user has no permissions to run the 'get' command\r\n");
     } else if (word_is(words[0], "GET")) {
-        bool secret = word_is(words[1], "w:secret");
-        if (secret ? fake->secret[0] == '\0' : fake->canary[0] == '\0') {
-            fake_say(client, "$-1\r\n");
-        } else {
-            fake_say_text(client, secret ? fake->secret : fake->canary);
-        }
-    } else if (word_is(words[0], "SET")) {
-        if (!word_is(words[1], "w:secret") && fake->no_canary) {
-            client->owes = true;
-        } else if (!word_is(words[1], "w:secret")) {
-            fake->canaries++;
-            fake->canary_after_scripts = fake->scripts;
-            (void)bytes_to_text(words[2], fake->canary, sizeof fake->canary);
-        } else if (fake->secret[0] == '\0') {
+        const char *value = word_is(words[1], "w:secret") ? fake->secret
+                            : word_is(words[1], "w:lost") ? fake->lost
+                                                          : fake->canary;
+        fake_say_value(client, value);
+    } else if (word_is(words[0], "DEL")) {
+        fake->lost[0] = '\0';
+        fake_say(client, ":1\r\n");
+    } else if (word_is(words[0], "SET") && word_is(words[1], "w:lost")) {
+        (void)bytes_to_text(words[2], fake->lost, sizeof fake->lost);
+        fake_say(client, "+OK\r\n");
+    } else if (word_is(words[0], "SET") && word_is(words[1], "w:secret")) {
+        if (fake->secret[0] == '\0') {
             (void)bytes_to_text(words[2], fake->secret, sizeof fake->secret);
         }
         fake_say(client, "+OK\r\n");
+    } else if (word_is(words[0], "SET")) { /* the canary, which tells what stood there */
+        char before[sizeof fake->canary];
+        memcpy(before, fake->canary, sizeof before);
+        if (fake->no_canary) {
+            client->owes = true;
+        } else {
+            fake->canaries++;
+            fake->canary_after_scripts = fake->scripts;
+            (void)bytes_to_text(words[2], fake->canary, sizeof fake->canary);
+        }
+        fake_say_value(client, before);
     } else {
         fake_say(client, "+OK\r\n");
     }

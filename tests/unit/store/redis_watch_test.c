@@ -577,6 +577,48 @@ static void test_acknowledged_writes_that_are_gone_are_told(void **state)
     unlink(path);
 }
 
+/* No connection was lost, so nobody would look: the next canary shows that the one before is gone. */
+static void test_a_store_that_was_emptied_shows_it(void **state)
+{
+    struct both both;
+
+    (void)state;
+    open_both(&both);
+    assert_int_equal(status_of(&both.bench, true), STORE_OK);
+    UNTIL(both.bench.loop, redis_of(both.bench.store)->watch.canary_acked > 0);
+    both.fake.canary[0] = '\0';
+    assert_int_equal(status_of(&both.bench, true), STORE_OK); /* its own canary is the first to miss the other */
+    UNTIL(both.bench.loop, bench_not_durable(&both.bench)[0] != '\0');
+    assert_non_null(strstr(bench_not_durable(&both.bench), "acknowledged writes are gone"));
+    assert_int_equal(status_of(&both.bench, true), STORE_UNTRUSTED);
+    UNTIL(both.bench.loop, both.fake.lost[0] != '\0'); /* for the others */
+    store_accept_loss(both.bench.store);
+    UNTIL(both.bench.loop, both.fake.lost[0] == '\0');
+    close_both(&both);
+}
+
+/* Another weir's writes are gone, or ours of a former life: what we wrote ourselves proves nothing. */
+static void test_a_loss_that_another_weir_saw_counts_here(void **state)
+{
+    struct both both;
+
+    (void)state;
+    begin_both(&both);
+    (void)snprintf(both.fake.lost, sizeof both.fake.lost, "w:canary:another");
+    bench_start(&both.bench);
+    UNTIL(both.bench.loop, bench_is_up(&both.bench));
+    UNTIL(both.bench.loop, bench_not_durable(&both.bench)[0] != '\0');
+    assert_int_equal(status_of(&both.bench, true), STORE_UNTRUSTED);
+    assert_int_equal(status_of(&both.bench, false), STORE_OK);
+    both.fake.lost[0] = '\0'; /* its absence proves nothing */
+    fake_drop(&both.fake);
+    UNTIL(both.bench.loop, both.fake.client_count == 2 && bench_is_up(&both.bench));
+    assert_int_equal(status_of(&both.bench, true), STORE_UNTRUSTED);
+    store_accept_loss(both.bench.store);
+    assert_int_equal(status_of(&both.bench, true), STORE_OK);
+    close_both(&both);
+}
+
 /* Its reply came and its canary's did not: what was acknowledged counts all the same. */
 static void test_what_was_acknowledged_without_its_canary(void **state)
 {
@@ -684,6 +726,8 @@ int main(void)
         cmocka_unit_test(test_without_durable_calls_a_canary_a_second_is_enough),
         cmocka_unit_test(test_acknowledged_writes_that_are_gone_are_told),
         cmocka_unit_test(test_an_older_canary_is_a_loss),
+        cmocka_unit_test(test_a_store_that_was_emptied_shows_it),
+        cmocka_unit_test(test_a_loss_that_another_weir_saw_counts_here),
         cmocka_unit_test(test_what_was_acknowledged_without_its_canary),
         cmocka_unit_test(test_a_durable_begin_is_not_repeated_on_a_store_that_lost_writes),
         cmocka_unit_test(test_a_server_whose_keys_cannot_be_read),
