@@ -235,6 +235,30 @@ static void test_a_commit_that_counts_after_all_was_done(void **state)
     assert_int_equal(scene.heard_count, 2); /* the mark's, and key 2's at the open */
 }
 
+/* Given up by LMDB, and not to be opened again for a while. */
+static void test_files_that_cannot_be_opened_again_are_tried_again(void **state)
+{
+    char aside[160];
+    struct asked marked;
+    struct idem_op op = op_of(IDEM_MARK, 1, 'a');
+
+    (void)state;
+    (void)snprintf(aside, sizeof aside, "%s/aside", scene.folder);
+    assert_int_equal(rename(scene.path, aside), 0);
+    set_fault(FAULT_META, EIO);
+    (void)ask_start(&scene, &op, &marked);
+    assert_status(ask(&scene, IDEM_BEGIN, 2, 'a'), STORE_DOWN);
+    set_fault(FAULT_NONE, 0);
+    assert_status(ask(&scene, IDEM_READ, 1, 'a'), STORE_DOWN);
+    assert_string_equal(store_trouble(scene.store, false), strerror(ENOENT));
+    assert_int_equal(rename(aside, scene.path), 0);
+    UNTIL(scene.loop, marked.done && state_of(&scene).trouble == NULL);
+    assert_verdict(marked, IDEM_OK);
+    assert_int_equal(scene.heard_count, 1);
+    UNTIL(scene.loop, state_of(&scene).calls == 0);
+    assert_verdict(ask(&scene, IDEM_BEGIN, 2, 'b'), IDEM_NEW); /* freed after it was not known whether it was begun */
+}
+
 static void test_nothing_is_told_before_the_disk_has_it(void **state)
 {
     struct asked asked;
@@ -261,6 +285,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_sync_that_fails_is_down_and_tried_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_commit_that_may_count_or_not_is_down_and_made_sure, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_commit_that_counts_after_all_was_done, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_files_that_cannot_be_opened_again_are_tried_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_nothing_is_told_before_the_disk_has_it, setup, teardown),
     };
 

@@ -2,7 +2,8 @@
  * What the tests of the embedded store share: a store in a folder of its own,
  * operations that are asked and waited for, a listener that writes down what it
  * heard, and a blocker: another process that holds the file's write lock for as
- * long as a test wants its store's thread to stand still.
+ * long as a test wants its store's thread to stand still, or reads it for as
+ * long as a test wants no page to be used again.
  */
 #ifndef WEIR_STORE_EMBEDDED_SUPPORT_H
 #define WEIR_STORE_EMBEDDED_SUPPORT_H
@@ -62,8 +63,9 @@ static inline void blocker_serve(const char *path, int orders, int answers)
     char order;
 
     while (read(orders, &order, 1) == 1) {
-        if (order == 'h') {
-            if (mdb_env_create(&env) != 0 || mdb_env_open(env, path, 0, 0600) != 0 || mdb_txn_begin(env, NULL, 0, &txn) != 0) {
+        if (order != 'r') {
+            if (mdb_env_create(&env) != 0 || mdb_env_open(env, path, 0, 0600) != 0 ||
+                mdb_txn_begin(env, NULL, order == 'h' ? 0 : MDB_RDONLY, &txn) != 0) {
                 order = '!';
             }
         } else {
@@ -109,6 +111,11 @@ static inline void blocker_order(struct blocker *blocker, char order)
 static inline void blocker_hold(struct blocker *blocker)
 {
     blocker_order(blocker, 'h');
+}
+
+static inline void blocker_look(struct blocker *blocker)
+{
+    blocker_order(blocker, 'l');
 }
 
 static inline void blocker_release(struct blocker *blocker)

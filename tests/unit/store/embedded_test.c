@@ -561,6 +561,58 @@ static void test_a_batch_that_does_not_fit_fails_in_parts(void **state)
     blocker_end(&blocker);
 }
 
+/* Pages of the file that were never used. */
+static int64_t fresh_pages(void)
+{
+    struct lmdb *lmdb = &scene_embedded(&scene)->lmdb;
+    MDB_envinfo info;
+
+    assert_int_equal(mdb_env_info(lmdb->env, &info), 0);
+    return (int64_t)(lmdb->size_bytes / lmdb->page_bytes) - (int64_t)info.me_last_pgno - 1;
+}
+
+/*
+ * Somebody looks at the file for long (mdb_copy), so that no page is used again: the map is full although little of it is
+ * in use. What has no room for its answer is stored without; when they are gone, all goes on.
+ */
+static void test_a_long_look_at_the_file_costs_room_and_no_outcome(void **state)
+{
+    static const char answer[64 * 4000];
+    struct idem_op renew = op_of(IDEM_RENEW, 0, 'a'), begin = op_of(IDEM_BEGIN, 0, 'a');
+    struct idem_op complete = op_of(IDEM_COMPLETE, 7, 'a');
+    struct blocker blocker;
+
+    (void)state;
+    scene_init(&scene, LMDB_SIZE_MIN);
+    blocker_start(&blocker, scene.path);
+    scene_open(&scene);
+    scene_ready(&scene);
+    assert_int_equal(ask_each(&scene, &begin, 0, 2000, 1).verdicts[IDEM_NEW], 2000);
+    blocker_look(&blocker);
+    while (fresh_pages() > 700) {
+        assert_int_equal(ask_each(&scene, &renew, 0, 256, 1).verdicts[IDEM_OK], 256);
+    }
+    while (fresh_pages() > 55) {
+        assert_verdict(ask(&scene, IDEM_RENEW, 7, 'a'), IDEM_OK);
+    }
+    assert_true(state_of(&scene).bytes_used < LMDB_SIZE_MIN / 2);
+    complete.answer = bytes_of(answer, sizeof answer);
+    assert_verdict(ask_op(&scene, &complete), IDEM_OK);
+    assert_int_equal(counter(&scene, "weir_store_answers_left_out_total"), 1);
+    for (uint32_t n = 5000; ask(&scene, IDEM_BEGIN, n, 'a').status == STORE_OK; n++) {
+        assert_in_range(n, 5000, 5100);
+    }
+    assert_string_equal(state_of(&scene).trouble, "the store is full");
+    assert_null(store_trouble(scene.store, true));
+    assert_true(state_of(&scene).up);
+    assert_verdict(ask(&scene, IDEM_BEGIN, 7, 'b'), IDEM_RECEIPT); /* what is there is still told */
+    blocker_release(&blocker);
+    UNTIL(scene.loop, state_of(&scene).trouble == NULL && state_of(&scene).unsettled == 0);
+    assert_verdict(ask(&scene, IDEM_BEGIN, 6000, 'a'), IDEM_NEW);
+    scene_end(&scene);
+    blocker_end(&blocker);
+}
+
 static void test_another_size_is_taken_over(void **state)
 {
     uint32_t begun = begin_until_full(0, 1);
@@ -785,6 +837,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_answers_without_room_are_left_out_and_outcomes_stay, setup_small, teardown),
         cmocka_unit_test_setup_teardown(test_no_bucket_gets_more_than_a_quarter, setup_small, teardown),
         cmocka_unit_test(test_a_batch_that_does_not_fit_fails_in_parts),
+        cmocka_unit_test(test_a_long_look_at_the_file_costs_room_and_no_outcome),
         cmocka_unit_test_setup_teardown(test_another_size_is_taken_over, setup_small, teardown),
         cmocka_unit_test_setup_teardown(test_a_walk_tells_each_record_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_walk_knows_prefixes, setup, teardown),
