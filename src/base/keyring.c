@@ -259,6 +259,25 @@ static void derive_key(const struct seal *seal, const uint8_t salt[SALT_BYTES], 
 
 static const uint8_t no_nonce[12] = {0};
 
+/* A place is a name and a fingerprint: both fit in here, and the blob's head with them. */
+#define PLACE_BYTES 128
+
+/* What is bound to the text but not in it: the blob's head and the place. In one call where they fit one. */
+static void bind_place(int update(EVP_CIPHER_CTX *, uint8_t *, int *, const uint8_t *, int), EVP_CIPHER_CTX *context,
+                       const uint8_t *head, struct bytes about)
+{
+    WEIR_SCRATCH char place[PLACE_BYTES];
+    char *end = bytes_put(place, bytes_of(head, HEAD_BYTES));
+    int done;
+
+    if (about.len <= (size_t)(place + sizeof(place) - end)) {
+        end = bytes_put(end, about);
+        about = BYTES_NONE;
+    }
+    CHECK(update(context, NULL, &done, (const uint8_t *)place, (int)(end - place)) == 1);
+    CHECK(about.len == 0 || update(context, NULL, &done, (const uint8_t *)about.at, (int)about.len) == 1);
+}
+
 static const unsigned char *unsigned_at(struct bytes bytes)
 {
     return (const unsigned char *)bytes.at;
@@ -278,9 +297,8 @@ size_t keyring_seal(const struct keyring *ring, struct bytes about, const struct
     derive_key(seal, out + 2, key);
     CHECK(EVP_EncryptInit_ex2(context, NULL, key, no_nonce, NULL) == 1);
     OPENSSL_cleanse(key, sizeof(key));
-    CHECK(EVP_EncryptUpdate(context, NULL, &done, out, HEAD_BYTES) == 1);
     CHECK(about.len <= INT_MAX);
-    CHECK(about.len == 0 || EVP_EncryptUpdate(context, NULL, &done, unsigned_at(about), (int)about.len) == 1);
+    bind_place(EVP_EncryptUpdate, context, out, about);
     for (int i = 0; i < count; i++) {
         if (parts[i].len > 0) {
             CHECK(parts[i].len <= INT_MAX);
@@ -322,7 +340,6 @@ bool keyring_unseal(const struct keyring *ring, struct bytes about, struct bytes
     const unsigned char *head = unsigned_at(blob);
     const struct seal *seal;
     uint8_t key[32];
-    int done;
 
     if (blob.len < KEYRING_SEAL_EXTRA_BYTES || blob.len > INT_MAX || about.len > INT_MAX || head[0] != VERSION) {
         return false;
@@ -334,8 +351,7 @@ bool keyring_unseal(const struct keyring *ring, struct bytes about, struct bytes
     derive_key(seal, head + 2, key);
     CHECK(EVP_DecryptInit_ex2(context, NULL, key, no_nonce, NULL) == 1);
     OPENSSL_cleanse(key, sizeof(key));
-    CHECK(EVP_DecryptUpdate(context, NULL, &done, head, HEAD_BYTES) == 1);
-    CHECK(about.len == 0 || EVP_DecryptUpdate(context, NULL, &done, unsigned_at(about), (int)about.len) == 1);
+    bind_place(EVP_DecryptUpdate, context, head, about);
     if (!open_text(context, bytes_skip(blob, HEAD_BYTES), out)) {
         OPENSSL_cleanse(out, blob.len - KEYRING_SEAL_EXTRA_BYTES);
         return false;

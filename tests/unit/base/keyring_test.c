@@ -239,6 +239,27 @@ static void test_a_blob_is_hkdf_and_aes_gcm_as_its_format_says(void **state)
     keyring_release(ring);
 }
 
+/* Short or long, the place is bound as it is. */
+static void test_a_place_of_any_length_is_bound(void **state)
+{
+    static const size_t LENGTHS[] = {0, 1, 109, 110, 111, 128, 500};
+    struct keyring *ring = ring_of(ONE_SEAL);
+    char place[501];
+
+    (void)state;
+    memset(place, 'a', sizeof(place));
+    for (size_t i = 0; i < ARRAY_COUNT(LENGTHS); i++) {
+        struct bytes about = bytes_of(place, LENGTHS[i]), plain = BYTES("an answer");
+        uint8_t blob[9 + KEYRING_SEAL_EXTRA_BYTES], out[sizeof(blob)];
+        size_t len = keyring_seal(ring, about, &plain, 1, blob);
+
+        unseal_by_hand(0x22, about, bytes_of(blob, len), out);
+        assert_opens(ring, about, bytes_of(blob, len), "an answer");
+        assert_does_not_open(ring, bytes_of(place, LENGTHS[i] + 1), bytes_of(blob, len));
+    }
+    keyring_release(ring);
+}
+
 static void test_nothing_and_much_are_sealed(void **state)
 {
     static uint8_t plain[100000], blob[100000 + KEYRING_SEAL_EXTRA_BYTES], out[sizeof(blob)];
@@ -750,6 +771,7 @@ int main(void)
         cmocka_unit_test(test_no_two_lists_of_parts_are_alike),
         cmocka_unit_test(test_the_digest_is_that_of_the_keys_that_never_change),
         cmocka_unit_test(test_a_blob_is_hkdf_and_aes_gcm_as_its_format_says),
+        cmocka_unit_test(test_a_place_of_any_length_is_bound),
         cmocka_unit_test(test_nothing_and_much_are_sealed),
         cmocka_unit_test(test_no_blob_has_the_salt_of_another),
         cmocka_unit_test(test_a_changed_bit_anywhere_does_not_open),
