@@ -28,7 +28,7 @@ static void rewrite_write(struct reading *reading, const struct http_head *head,
         http_write_request_line(&writer, head->method, head->target);
     else
         http_write_status_line(&writer, head->status);
-    http_write_passed_fields(&writer, head, framed ? 1u << HTTP_FIELD_CONTENT_LENGTH : 0);
+    http_write_passed_fields(&writer, head, framed ? 1u << HTTP_FIELD_CONTENT_LENGTH : 0, NULL, 0);
     if (framed)
         http_write_field_u64(&writer, BYTES("Content-Length"), body.len);
     http_write_end(&writer);

@@ -111,7 +111,7 @@ bool replies_open(struct replies *replies)
         replies_close(replies);
         return false;
     }
-    (void)redisReaderSetPrivdata(replies->reader, replies);
+    replies->reader->privdata = replies; /* the macro for this casts a pointer to int */
     return true;
 }
 
