@@ -184,7 +184,7 @@ counts() {
 
 # What a suite says of its size, such as 'simulated exchanges: 20000'.
 boast() {
-    grep -E '^(simulated exchanges|simulated payments|differential|fuzzed): ' "$1" | sed '/^simulated/s/ (.*//' | tail -n 3 | tr '\n' ' '
+    grep -E '^(simulated exchanges|simulated payments|differential|fuzzed|campaign): ' "$1" | sed '/^simulated/s/ (.*//' | tail -n 3 | tr '\n' ' '
 }
 
 # suite_run NAME FILE COMMAND

@@ -89,7 +89,7 @@ class Part:
                 if kind in told and "record" in event:
                     told[kind][event["record"]] = told[kind].get(event["record"], 0) + 1
                 if kind in ("double_execution_suspected", "store_lost_writes"):
-                    self.violations.append(f"H6: {weir.name} says {event}")
+                    self.violations.append(f"alarm: {weir.name} says {event}")
         for kind, records in told.items():
             for record, count in records.items():
                 if count > 1:

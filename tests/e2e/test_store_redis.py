@@ -362,6 +362,29 @@ def test_full():
             check_equal(pay(weir, "order-1").outcome, "replayed")
 
 
+def test_full_is_not_forgetful():
+    """What weir writes to find out whether writes were lost finds no room either: that is no loss."""
+    with Shared() as store, Processor() as processor, paying(store, processor, mode="single_shot", acme={"timeouts": {
+            "response": "9s"}}) as weir:
+        wait_up(weir)
+        check_equal(pay(weir, "order-1").outcome, "answered")
+        hold = Hold()
+        processor.answer(hold)
+        asker = Asker(lambda: pay(weir, "order-2"))
+        hold.wait()
+        store.redis.command("CONFIG", "SET", "maxmemory", 1)
+        hold.release()
+        check_equal(asker.result().outcome, "answered")
+        weir.wait_metric("weir_store_unsettled", 0)
+        store.redis.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        wait_until(lambda: len([line for line in weir.events() if line["event"] == "store_up"]) >= 2, 20, "another connection")
+        store.redis.command("CONFIG", "SET", "maxmemory", 0)
+        check_equal([line for line in weir.events() if line["event"] == "store_lost_writes"], [])
+        weir.wait_metric("weir_store_durable", 1)
+        check_equal(try_pay(weir, "order-3").outcome, "answered")
+        check_equal(pay(weir, "order-2").outcome, "replayed")
+
+
 def test_a_replica_is_of_no_use():
     with Shared() as master, Redis("--replicaof", "127.0.0.1", str(master.redis.address[1])) as replica, \
             Processor() as processor:
