@@ -6,6 +6,7 @@
 #include "redis_internal.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define OUT_FIRST_BYTES 4096
 #define OUT_KEPT_BYTES  (64u << 10)
@@ -84,5 +85,11 @@ void out_bytes(struct out *out, struct bytes bytes)
 void out_u64(struct out *out, uint64_t value)
 {
     char text[BYTES_U64_DIGITS];
-    out_bytes(out, bytes_of(text, bytes_from_u64(value, text)));
+    size_t len = bytes_from_u64(value, text);
+    if (reserve(out, COUNT_BYTES + len + 2)) {
+        char *at = put_count(out->at + out->len, '$', len);
+        memcpy(at, text, len);
+        memcpy(at + len, "\r\n", 2);
+        out->len = (size_t)(at + len + 2 - out->at);
+    }
 }
