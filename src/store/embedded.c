@@ -30,6 +30,10 @@ static const struct stats_family family_damaged = {
     .kind = STATS_COUNTER,
 };
 
+/* Being full is told again after it was less than that; a failure that comes and goes, after that time. */
+#define FULL_TOLD_PCT (LMDB_BEGIN_PCT - 5)
+#define TELL_AGAIN_US (10 * CLOCK_US_PER_S)
+
 static const char untrusted_text[] = "the secret file is not the one that this store was made with";
 static const char full_text[] = "the store is full: no new payment can be begun";
 
@@ -46,9 +50,14 @@ static const struct embedded *embedded_of_const(const struct store *store)
 
 /* ---- what is wrong ---- */
 
+static bool is_fuller_than(const struct embedded *embedded, unsigned pct)
+{
+    return atomic_load(&embedded->bytes_used) > atomic_load(&embedded->bytes_max) / 100 * pct;
+}
+
 static bool is_full(const struct embedded *embedded)
 {
-    return atomic_load(&embedded->bytes_used) > atomic_load(&embedded->bytes_max) / 100 * LMDB_BEGIN_PCT;
+    return is_fuller_than(embedded, LMDB_BEGIN_PCT);
 }
 
 static void note_full(struct embedded *embedded)
@@ -58,13 +67,18 @@ static void note_full(struct embedded *embedded)
         log_event(embedded->store.options.log, LOG_ERROR, "store_full", full_text, LOG_T("path", embedded->path),
                   LOG_N("bytes_used", atomic_load(&embedded->bytes_used)));
     }
-    embedded->full_told = full;
+    /* At the brink it is told once. */
+    embedded->full_told = full || (embedded->full_told && is_fuller_than(embedded, FULL_TOLD_PCT));
 }
 
 /* Want of room is no failure: what is there is still read. */
 static void note_error(struct embedded *embedded, int error)
 {
-    if (error != embedded->trouble) {
+    uint64_t now_us = loop_now_us(embedded->store.options.loop);
+    if (error != embedded->trouble && (error != embedded->told_error || now_us >= embedded->told_us + TELL_AGAIN_US)) {
+        embedded->told_error = error;
+        embedded->told_us = now_us;
+        embedded->recovery_due = true;
         log_event(embedded->store.options.log, LOG_ERROR, "store_failed", lmdb_error_text(error),
                   LOG_T("path", embedded->path));
     }
@@ -77,8 +91,11 @@ static void note_error(struct embedded *embedded, int error)
 static void note_answer(struct embedded *embedded)
 {
     if (embedded->trouble != 0 && embedded->commits_counted > embedded->trouble_commits) {
-        log_event(embedded->store.options.log, LOG_INFO, "store_recovered", "the store can be written again",
-                  LOG_T("path", embedded->path));
+        if (embedded->recovery_due) {
+            log_event(embedded->store.options.log, LOG_INFO, "store_recovered", "the store can be written again",
+                      LOG_T("path", embedded->path));
+        }
+        embedded->recovery_due = false;
         embedded->trouble = 0;
     }
     store_up_set(&embedded->store, true);

@@ -121,6 +121,9 @@ struct embedded {
     bool untrusted;
     bool full_told;      /* that it is full was logged */
     int trouble;         /* the error that stands; 0: none */
+    int told_error;      /* the last that was logged, and when */
+    uint64_t told_us;
+    bool recovery_due;   /* it was logged, and that it is over was not */
     uint64_t trouble_commits; /* commits_counted when it came */
     uint64_t commits_counted;
     stats_id stat_commits, stat_left_out, stat_damaged;
