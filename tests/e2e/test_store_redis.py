@@ -58,10 +58,16 @@ def check_works(weir, key="order-1"):
     check_equal([pay(weir, key).outcome for _ in range(2)], ["answered", "replayed"])
 
 
+def store_state(weir):
+    return json.loads(weir.verb("status", "--json", expected=0)[1])["store"]
+
+
 def check_fails(weir, processor, words):
     """The store cannot be used: its state says why, and keyed payments are refused."""
     before = len(processor.requests())
-    wait_until(lambda: any(words in line for line in weir.stderr.snapshot()), 15, f"a line with '{words}'")
+    # In the log when it goes down, and in the state for as long as it is.
+    wait_until(lambda: any(words in line for line in weir.stderr.snapshot()) or words in str(store_state(weir)["trouble"]), 15,
+               f"the words '{words}'")
     check_store_down(pay(weir, "order-1"))
     check_equal(len(processor.requests()), before)
     check_equal(weir.ask("GET", "/v1/payments").status, 200, "what has no key goes on")
@@ -311,7 +317,7 @@ def test_everything_is_forgotten():
             check_equal(weir.metric("weir_store_durable"), 0)
             weir.verb("idempotency", "accept-loss", "--why", "the test did it", expected=0)
             check_equal(try_pay(weir, "order-2").outcome, "answered")
-            check_equal(weir.metric("weir_store_durable"), 1)
+            weir.wait_metric("weir_store_durable", 1)
 
 
 def test_what_single_shot_wants():
