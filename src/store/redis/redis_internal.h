@@ -281,6 +281,7 @@ struct watch {
     uint64_t evicted;           /* as the last INFO said, of this run of the server */
     char run_id[64];
     uint64_t canary_said, canary_acked; /* numbers; 0: none */
+    uint64_t canary_stored; /* the last that the server is known to hold */
     uint64_t canary_us;         /* when it was last said */
     char canary_key[48];
     char secret_hex[2 * STORE_SECRET_DIGEST_BYTES + 1];

@@ -237,12 +237,20 @@ static void on_canary_said(struct redis_store *redis, const struct ask *ask, con
 {
     struct watch *watch = &redis->watch;
     uint64_t before = 0;
-    bool told = reply != NULL && (reply->kind == REPLY_NIL || (reply_is_text(reply) && bytes_to_u64(reply->text, &before)));
-    uint64_t due = watch->canary_acked < ask->number ? watch->canary_acked : ask->number - 1;
-    if (told && before < due) {
-        lose_writes(redis, "acknowledged writes are gone from the store", due, before);
+    if (reply == NULL) {
+        return;
     }
-    if (reply != NULL && reply->kind != REPLY_ERROR && ask->number > watch->canary_acked) {
+    if (reply->kind == REPLY_ERROR) { /* a full server takes completions and no canary: what it refused it cannot have lost */
+        watch->canary_acked = watch->canary_stored;
+        return;
+    }
+    if (reply->kind == REPLY_NIL || (reply_is_text(reply) && bytes_to_u64(reply->text, &before))) {
+        if (before < watch->canary_stored) {
+            lose_writes(redis, "acknowledged writes are gone from the store", watch->canary_stored, before);
+        }
+    }
+    watch->canary_stored = ask->number;
+    if (ask->number > watch->canary_acked) {
         watch->canary_acked = ask->number;
     }
 }
@@ -296,6 +304,7 @@ static void on_canary_read(struct redis_store *redis, const struct ask *ask, con
         lose_writes(redis, "acknowledged writes are gone from the store", watch->canary_acked, found);
         watch->canary_acked = found; /* told once */
     }
+    watch->canary_stored = found;
 }
 
 static void ask_canary(struct redis_store *redis)

@@ -265,6 +265,7 @@ struct fake {
     bool mute;             /* nothing is said any more */
     bool no_load, no_get;  /* SCRIPT LOAD, GET are forbidden */
     bool no_canary;        /* it is neither taken nor acknowledged */
+    bool full;             /* the canary is refused */
     fake_script script;
     int scripts, wholes, canaries, auths, infos;
     int canary_after_scripts; /* how many scripts had come before the last canary */
@@ -447,6 +448,10 @@ static inline void fake_command(struct fake_client *client, const struct bytes *
     } else if (word_is(words[0], "SET")) { /* the canary, which tells what stood there */
         char before[sizeof fake->canary];
         memcpy(before, fake->canary, sizeof before);
+        if (fake->full) {
+            fake_say(client, "-OOM command not allowed when used memory > 'maxmemory'.\r\n");
+            return;
+        }
         if (fake->no_canary) {
             client->owes = true;
         } else {

@@ -597,6 +597,35 @@ static void test_a_store_that_was_emptied_shows_it(void **state)
     close_both(&both);
 }
 
+/* A full server completes payments and takes no canary: that is no loss, neither now nor when there is room again. */
+static void test_a_full_server_lost_nothing(void **state)
+{
+    struct both both;
+    struct asker asker;
+
+    (void)state;
+    open_both(&both);
+    assert_int_equal(status_of(&both.bench, true), STORE_OK);
+    UNTIL(both.bench.loop, redis_of(both.bench.store)->watch.canary_stored > 0);
+    both.fake.full = true;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(status_of(&both.bench, true), STORE_OK);
+    }
+    both.fake.full = false;
+    uint64_t stored = redis_of(both.bench.store)->watch.canary_stored;
+    assert_int_equal(status_of(&both.bench, true), STORE_OK);
+    UNTIL(both.bench.loop, redis_of(both.bench.store)->watch.canary_stored > stored);
+    assert_string_equal(bench_not_durable(&both.bench), "");
+    both.fake.full = true;
+    assert_int_equal(status_of(&both.bench, true), STORE_OK);
+    ask(&both.bench, &asker, IDEM_READ, 1, 1);
+    UNTIL(both.bench.loop, asker.told == 1); /* behind the refused canary */
+    fake_drop(&both.fake);
+    UNTIL(both.bench.loop, both.fake.client_count == 2 && bench_is_up(&both.bench));
+    assert_string_equal(bench_not_durable(&both.bench), "");
+    close_both(&both);
+}
+
 /* Another weir's writes are gone, or ours of a former life: what we wrote ourselves proves nothing. */
 static void test_a_loss_that_another_weir_saw_counts_here(void **state)
 {
@@ -727,6 +756,7 @@ int main(void)
         cmocka_unit_test(test_acknowledged_writes_that_are_gone_are_told),
         cmocka_unit_test(test_an_older_canary_is_a_loss),
         cmocka_unit_test(test_a_store_that_was_emptied_shows_it),
+        cmocka_unit_test(test_a_full_server_lost_nothing),
         cmocka_unit_test(test_a_loss_that_another_weir_saw_counts_here),
         cmocka_unit_test(test_what_was_acknowledged_without_its_canary),
         cmocka_unit_test(test_a_durable_begin_is_not_repeated_on_a_store_that_lost_writes),
