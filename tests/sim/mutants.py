@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Shows that the simulator sees what it must see: breaks a copy of the tree in one place at a time and looks for the seed that tells.
 
-    mutants.py [--runs N] [--only WORD]
+    mutants.py [--runs N] [--only WORD] [--money]
 
-Each mutant is a defect that such code really has had. One that survives N runs
+Each mutant is a defect that such code really has had: those of MUTANTS are
+looked for in wire runs, those of MONEY in money runs. One that survives N runs
 is a hole in the oracle. Prints 'N mutants, N caught' and, for the test driver,
 'N passed, N failed'.
 """
@@ -73,6 +74,83 @@ MUTANTS = [
 ]
 
 
+# name, places: each a file, what stands there, what the mutant has instead
+MONEY = [
+    ("an expired lease pays again, where the processor does not de-duplicate", [
+        ("src/policy/idem_apply.c", "    if (since_ms(record->begun_ms, now_ms) >= record->resend_ms) {", "    if (false) {"),
+        ("src/policy/idem_step.c", "driver->single_shot ? refuse(driver, REASON_OUTCOME_UNKNOWN) : send_same(driver, false);",
+         "send_same(driver, false);")]),
+    ("a payment is sent again when its processor has forgotten it", [
+        ("src/policy/idem_apply.c", "    if (since_ms(record->begun_ms, now_ms) >= record->resend_ms) {",
+         "    if (record->resend_ms == 0) {")]),
+    ("a takeover renews the time for sending again", [
+        ("src/policy/idem_apply.c", "    record->takeovers++;\n", "    record->takeovers++;\n    record->begun_ms = now_ms;\n")]),
+    ("an expired lease is a fresh begin", [
+        ("src/policy/idem_apply.c", "    result->verdict = IDEM_TAKEN_OVER;\n", "    result->verdict = IDEM_NEW;\n")]),
+    ("a takeover goes to the processor that the route has now", [
+        ("src/gate/admit.c", "    if (!exchange_choose_processor(x, result->processor)) {", "    if (false) {")]),
+    ("a takeover goes under a key of its own", [
+        ("src/gate/admit.c", "    claim->upstream_key = bytes_of(plain, len);\n    claim->sealed_key", "    claim->sealed_key")]),
+    ("a key is freed by who does not own it", [
+        ("src/policy/idem_apply.c",
+         "    if (record->state != IDEM_IN_FLIGHT || !is_own(record, op)) {\n        return verdict(result, IDEM_LOST, IDEM_KEEP);\n    }\n    if (record->ambiguous) {",
+         "    if (record->state != IDEM_IN_FLIGHT) {\n        return verdict(result, IDEM_LOST, IDEM_KEEP);\n    }\n    if (record->ambiguous) {")]),
+    ("a key is freed though it may have been paid", [
+        ("src/policy/idem_apply.c", "    if (record->ambiguous) {\n        return verdict(result, IDEM_REFUSED, IDEM_KEEP);",
+         "    if (false) {\n        return verdict(result, IDEM_REFUSED, IDEM_KEEP);"),
+        ("src/policy/idem_step.c", "driver->ambiguous || driver->unrecorded ? end_unknown", "false ? end_unknown")]),
+    ("ambiguity is kept in the record alone", [
+        ("src/policy/idem_step.c", "    driver->ambiguous = true;\n    driver->receipt = receipt;", "    driver->receipt = receipt;")]),
+    ("a key is freed when its processor answers nothing", [
+        ("src/policy/idem_step.c", "        return end_unknown(driver, IDEM_DO_NOTHING);", "        return end(driver, IDEM_DO_ABANDON, OUTCOME_UNKNOWN);"),
+        ("src/gate/commit.c", "        if (held) {", "        if (true) {")]),
+    ("a key is freed by an answer that proves nothing", [
+        ("src/policy/idem_step.c", "    case IDEM_CLASS_BUSY:\n        return end_unknown(driver, IDEM_DO_ANSWER);",
+         "    case IDEM_CLASS_BUSY:\n        return end(driver, IDEM_DO_ABANDON, OUTCOME_UNKNOWN);")]),
+    ("an unknown expires early", [
+        ("src/policy/idem_apply.c", "        }\n        become_unknown(record, result);\n        record->lease_ms = now_ms;\n        record->expires_ms = now_ms + op->keep_unknown_ms;",
+         "        }\n        become_unknown(record, result);\n        record->lease_ms = now_ms;\n        record->expires_ms = now_ms + op->keep_unknown_ms / 100;")]),
+    ("the sweep ends unknowns whose time is not over", [
+        ("src/policy/idem_apply.c", "record->state == IDEM_UNKNOWN && until_ms(record->expires_ms, now_ms) < op->margin_ms",
+         "record->state == IDEM_UNKNOWN && until_ms(record->expires_ms, now_ms) > op->margin_ms")]),
+    ("a store that is down is passed by, whatever the route says", [
+        ("src/policy/idem_step.c", "    if (!driver->pass_when_down || driver->single_shot) {", "    if (false) {")]),
+    ("a receipt sends again for ever", [
+        ("src/policy/idem_step.c", "result->left_ms > 0 && !driver->single_shot ? send_same(driver, true)", "true ? send_same(driver, true)")]),
+    ("another request under the key is not noticed", [
+        ("src/policy/idem_apply.c", "    if (!is_same_request(record, op)) {\n        return verdict(result, IDEM_MISMATCH, IDEM_KEEP);",
+         "    if (false) {\n        return verdict(result, IDEM_MISMATCH, IDEM_KEEP);")]),
+    ("the body is not in the fingerprint", [
+        ("src/gate/claim.c", "    parts[count++] = body;\n", "    parts[count++] = BYTES_NONE;\n")]),
+    ("tenants share their keys", [
+        ("src/gate/claim.c", "    const struct bytes parts[] = {BYTES(\"record\"), bytes_of(&kind, 1), scope->text, key};",
+         "    const struct bytes parts[] = {BYTES(\"record\"), bytes_of(&kind, 1), BYTES_NONE, key};"),
+        ("src/gate/claim.c", "    const struct bytes bucket[] = {BYTES(\"bucket\"), bytes_of(&kind, 1), scope->text};",
+         "    const struct bytes bucket[] = {BYTES(\"bucket\"), bytes_of(&kind, 1), BYTES_NONE};")]),
+    ("derived keys differ from one attempt to the next", [
+        ("src/gate/claim.c", "    const struct bytes parts[] = {BYTES(\"upstream\"), bytes_of(&kind, 1), scope->text, key,",
+         "    const struct bytes parts[] = {BYTES(\"upstream\"), bytes_of(&kind, 1), bytes_of(claim->exchange->request_id, REQUEST_ID_BYTES), key,")]),
+    ("the client's answer does not wait for its record", [
+        ("src/gate/commit.c", "        timer_set(&x->timer, x->now_us + CLAIM_COMMIT_US);\n        return COMMIT_WAIT;", "        return settled(claim);")]),
+    ("an answer is never stored", [
+        ("src/gate/commit.c", "        if (!ask_complete(claim, admit_on_reply)) {", "        if (true) {")]),
+    ("a takeover counts as not sent", [
+        ("src/gate/admit.c", "    exchange_take_over(x);\n", "")]),
+    ("a stored answer is not marked as a replay", [
+        ("src/gate/stored.c", "    http_write_lines(&writer, BYTES(\"Idempotent-Replayed: true\\r\\n\"));\n", "")]),
+    ("an unknown that ends is not told", [
+        ("src/policy/idem_apply.c", "    result->resolved_now = record->told;\n    record->told = false;\n", "    record->told = false;\n")]),
+    ("what is resolved is not written", [
+        ("src/gate/unknown.c", "    if (result->resolved_now) {", "    if (false) {")]),
+    ("an unknown is told each time that it is looked at", [
+        ("src/policy/idem_apply.c", "    result->told_now = !record->told;\n", "    result->told_now = true;\n")]),
+    ("what is told is heard only while somebody waits", [
+        ("src/store/store.c", "    if (status == STORE_OK) {\n        store_hear(store, &call->op, result);", "    if (status == STORE_OK && done != NULL) {\n        store_hear(store, &call->op, result);")]),
+    ("a lease never ends", [
+        ("src/policy/idem_apply.c", "    return record->state == IDEM_IN_FLIGHT && record->lease_ms > now_ms;", "    return record->state == IDEM_IN_FLIGHT && now_ms > 0;")]),
+]
+
+
 def text_of(path):
     with open(path, encoding="utf-8") as f:
         return f.read()
@@ -96,9 +174,10 @@ def build(tree):
     return run(["cmake", "--build", os.path.join(tree, "out"), "--target", "weir-sim"])
 
 
-def simulate(tree, runs):
+def simulate(tree, runs, money):
+    kind = ["--money"] if money else []
     try:
-        return run([os.path.join(tree, "out", "tests", "sim", "weir-sim"), "--seed", "1", "--runs", str(runs)], timeout=300)
+        return run([os.path.join(tree, "out", "tests", "sim", "weir-sim"), *kind, "--seed", "1", "--runs", str(runs)], timeout=600)
     except subprocess.TimeoutExpired:
         return None
 
@@ -113,37 +192,48 @@ def words_of(told):
     return seed.group(1) if seed else "?", words[:110]
 
 
-def try_mutant(tree, mutant, runs):
+def try_mutant(tree, mutant, runs, money):
     """True: caught."""
-    name, path, old, new = mutant
-    at = os.path.join(tree, path)
-    original = text_of(at)
-    if original.count(old) != 1:
-        print(f"  stale   {name}: {path} has the place {original.count(old)} times")
-        return False
-    write(at, original.replace(old, new))
+    name, places = mutant
+    originals = {}
     try:
+        for path, old, new in places:
+            at = os.path.join(tree, path)
+            text = text_of(at)
+            originals.setdefault(at, text)
+            if text.count(old) != 1:
+                print(f"  stale   {name}: {path} has the place {text.count(old)} times")
+                return False
+            write(at, text.replace(old, new))
         built = build(tree)
         if built.returncode != 0:
             print(f"  broken  {name}: does not compile\n{built.stdout[-1500:]}")
             return False
-        told = simulate(tree, runs)
+        told = simulate(tree, runs, money)
         if told is not None and told.returncode == 0:
             print(f"  MISSED  {name}")
             return False
         seed, words = words_of(told)
-        print(f"  caught  {name}: seed {seed}, {words}")
+        print(f"  caught  {name}: seed {seed}, {words}", flush=True)
         return True
     finally:
-        write(at, original)
+        for at, text in originals.items():
+            write(at, text)
+
+
+def chosen_of(wishes):
+    """(mutant, money) for each that is wanted"""
+    wire = [] if wishes.money else [((name, [tuple(place)]), False) for name, *place in MUTANTS]
+    return [(mutant, money) for mutant, money in wire + [(mutant, True) for mutant in MONEY] if wishes.only in mutant[0]]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=3000, help="seeds that a mutant gets")
     parser.add_argument("--only", default="", help="mutants whose name has this word")
+    parser.add_argument("--money", action="store_true", help="those of money runs alone")
     wishes = parser.parse_args()
-    chosen = [mutant for mutant in MUTANTS if wishes.only in mutant[0]]
+    chosen = chosen_of(wishes)
     with tempfile.TemporaryDirectory(prefix="weir-mutants-") as tree:
         copy_tree(tree)
         flags = os.path.join(tree, "cmake", "flags.cmake")
@@ -152,12 +242,14 @@ def main():
                           "-DCMAKE_C_FLAGS_DEBUG=-O1 -g"])
         healthy = configured if configured.returncode != 0 else build(tree)
         if healthy.returncode == 0:
-            healthy = simulate(tree, 300)
+            healthy = simulate(tree, 300, False)
+        if healthy is not None and healthy.returncode == 0:
+            healthy = simulate(tree, 300, True)
         if healthy is None or healthy.returncode != 0:
             print(healthy.stdout[-3000:] if healthy else "the healthy tree never ends")
             print("0 passed, 1 failed")
             return 1
-        caught = sum(try_mutant(tree, mutant, wishes.runs) for mutant in chosen)
+        caught = sum(try_mutant(tree, mutant, wishes.runs, money) for mutant, money in chosen)
     print(f"{len(chosen)} mutants, {caught} caught")
     print(f"{caught} passed, {len(chosen) - caught} failed")
     return 0 if caught == len(chosen) else 1

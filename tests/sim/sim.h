@@ -55,8 +55,8 @@
 #define SIM_WEIRS_MAX 12   /* weirs of one run, those that were killed included */
 #define SIM_NEVER UINT64_MAX
 /* Nobody asks for a payment this long after it was settled, or began. */
-#define SIM_KEEP_RECEIPT_MS 400000
-#define SIM_KEEP_UNKNOWN_MS 900000
+#define SIM_KEEP_RECEIPT_MS 800000
+#define SIM_KEEP_UNKNOWN_MS 1500000
 #define SIM_CLIENTS_MAX 20
 #define SIM_BURST_MAX 6    /* requests that are sent without waiting for an answer */
 
@@ -94,6 +94,8 @@ struct sim_weather {
     unsigned store_out;                     /* times in which it is away, full, or not to be trusted */
     bool store_forgets;                     /* it loses records: only where every processor de-duplicates */
     bool clock_steps;                       /* the store's */
+    bool lasts;                             /* it stays so until processors have forgotten */
+    unsigned sleepers;                      /* clients that come back as late */
     unsigned bad_bank;                      /* answers that prove nothing, and executions without an answer */
     unsigned unread;                        /* clients that lose their patience */
 };
@@ -591,7 +593,7 @@ struct sim_payment {
     uint64_t body_lens[SIM_VARIANTS_MAX];
     uint64_t begun_us;
     uint64_t ask_until_us;        /* nobody asks for it any more */
-    bool stubborn;                /* somebody asks until there is an answer */
+    bool owed;                    /* somebody asks until there is an answer, and nothing fails any more */
 
     struct sim_case **cases;      /* every request for it */
     size_t case_count, case_size;

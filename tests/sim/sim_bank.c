@@ -54,7 +54,8 @@ void sim_bank_begin(void)
 {
     bank.count = 0;
     /* Where the processor alone makes a payment once, its memory must outlast whoever asks. */
-    bank.retention_s = sim.weather.store_forgets || sim_chance(50) ? 900 : (unsigned)sim_between(90, 180);
+    bool outlasts = sim.weather.store_forgets || (!sim.weather.lasts && sim_chance(50));
+    bank.retention_s = outlasts ? 900 : (unsigned)sim_between(90, 200);
 }
 
 void sim_bank_end(void)

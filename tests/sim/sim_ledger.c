@@ -129,6 +129,10 @@ static void check_before(const struct sim_case *about, const struct sim_case *be
         sim_violated("H7: n%" PRIu64 " goes to p%d, which has had n%" PRIu64 " with its key", about->nonce,
                      about->link_processor, before->nonce);
     }
+    if (sim.now_us - before->link_at_us > sim_bank_retention_s() * SIM_S) {
+        sim_violated("n%" PRIu64 " goes to p%d when that has forgotten n%" PRIu64, about->nonce, about->link_processor,
+                     before->nonce);
+    }
     if (strcmp(before->upstream_key, about->upstream_key) != 0) {
         sim_violated("H6: n%" PRIu64 " is sent as '%s', and n%" PRIu64 " went as '%s'", about->nonce, about->upstream_key,
                      before->nonce, before->upstream_key);
@@ -425,7 +429,7 @@ static void check_payment(const struct sim_payment *payment)
             sim_violated("H2: n%" PRIu64 " was told that it was not sent, and was", about->nonce);
         }
     }
-    if (payment->stubborn && !payment->final && was_sticky(payment) && !was_contested(payment)) {
+    if (payment->owed && !payment->final && was_sticky(payment) && !was_contested(payment)) {
         sim_violated("H8: payment %" PRIu64 " was asked for again and again while nothing failed, and has no answer",
                      payment->number);
     }

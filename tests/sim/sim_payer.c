@@ -14,6 +14,8 @@
 #define BODY_NUMBERS UINT64_C(1000000) /* apart from those of nonces */
 #define DEVICES_MAX 3
 #define LIFE_US (100 * SIM_S)          /* of a device that has no answer */
+#define SLEEP_US (110 * SIM_S)         /* between two requests of a sleeper, at most */
+#define SLEEPS 3
 #define AFTER_US (60 * SIM_S)          /* others may still ask when somebody has the answer */
 #define HEALED_US (150 * SIM_S)        /* of a device that does not give up, once nothing fails any more */
 
@@ -22,6 +24,7 @@ struct sim_payer {
     struct addr from;
     int variant;
     bool stubborn;                   /* asks until it has a final answer, and after "do not" */
+    bool sleeper;                    /* comes back when its processor may have forgotten */
     bool done;
     unsigned asks;
     struct sim_event next, patience;
@@ -109,6 +112,9 @@ static void ask_again(struct sim_payer *payer)
     if (!may_ask(payer) || (!payer->stubborn && (payer->asks >= 6 || sim_chance(10)))) {
         finish(payer);
         return;
+    }
+    if (payer->sleeper) {
+        wait_us = sim_between(10 * SIM_S, SLEEP_US);
     }
     sim_after(&payer->next, wait_us);
 }
@@ -326,7 +332,6 @@ static void add_device(struct sim_payment *payment, int variant, bool stubborn)
     payer->payment = payment;
     payer->variant = variant;
     payer->stubborn = stubborn;
-    payment->stubborn = payment->stubborn || stubborn;
     payer->next.fire = on_next;
     payer->patience.fire = on_patience;
     arena_init(&payer->arena, &sim.blocks);
@@ -363,6 +368,12 @@ static struct sim_payment *add_payment(int tenant, uint64_t key)
 
 static void add_devices(struct sim_payment *payment)
 {
+    if (sim_chance(sim.weather.sleepers)) {
+        add_device(payment, 0, true); /* alone: nobody settles it meanwhile */
+        sim.payers[sim.payer_count - 1]->sleeper = true;
+        payment->ask_until_us = payment->begun_us + SLEEPS * SLEEP_US;
+        return;
+    }
     add_device(payment, 0, sim_chance(70));
     if (sim_chance(40)) {
         add_device(payment, 0, false); /* a duplicate, at nearly the same time */
@@ -400,6 +411,11 @@ bool sim_payers_done(void)
 
 void sim_payers_healed(void)
 {
+    for (size_t i = 0; i < sim.payer_count; i++) {
+        const struct sim_payer *payer = sim.payers[i];
+        /* A sleeper asks too seldom to be owed an answer. */
+        payer->payment->owed = payer->payment->owed || (payer->stubborn && !payer->sleeper && !payer->done);
+    }
     for (size_t i = 0; i < sim.payment_count; i++) {
         struct sim_payment *payment = sim.payments[i];
         if (!payment->final && payment->ask_until_us < sim.now_us + HEALED_US) {

@@ -52,6 +52,7 @@ static void choose_weather(void)
 static void choose_money_weather(void)
 {
     bool calm = sim_chance(10);
+    bool lasts = sim_chance(8);
     sim.weather = (struct sim_weather){
         .refuse = calm || sim_chance(60) ? 0 : (unsigned)sim_between(1, 30),
         .silent = calm || sim_chance(80) ? 0 : (unsigned)sim_between(1, 20),
@@ -65,7 +66,9 @@ static void choose_money_weather(void)
         .store_breaks = calm || sim_chance(40) ? 0 : (unsigned)sim_below(60),
         .store_late = (unsigned)sim_below(80),
         .store_out = calm || sim_chance(50) ? 0 : (unsigned)sim_between(1, 15),
-        .store_forgets = sim_chance(30),
+        .store_forgets = !lasts && sim_chance(30),
+        .lasts = lasts,
+        .sleepers = lasts ? 50 : 8,
         .clock_steps = sim_chance(30),
         .bad_bank = calm ? 5 : (unsigned)sim_between(10, 70),
         .unread = calm ? 5 : (unsigned)sim_between(5, 50),
@@ -230,7 +233,7 @@ static void begin_money(void)
     }
     sim_payers_begin();
     sim_after(&story.misfortune, sim_between(100 * SIM_MS, 20 * SIM_S));
-    sim_after(&story.heal, sim_between(5 * SIM_S, 60 * SIM_S));
+    sim_after(&story.heal, sim.weather.lasts ? sim_between(100 * SIM_S, 300 * SIM_S) : sim_between(5 * SIM_S, 60 * SIM_S));
     sim_after(&story.drain, 0);
 }
 
