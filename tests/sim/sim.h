@@ -329,6 +329,7 @@ struct stream {
     const struct stream_ops *ops; /* NULL until attached */
     void *owner;
     bool connecting, paused, ended, closing, gone, shut_asked, fin_out, was_high;
+    bool keyed;                   /* a client's: answers to it may be held, and come whole */
     bool buried;                  /* closed by a weir that is dead */
     bool due_drain, due_broken;
     enum err broken;

@@ -10,6 +10,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#define HELD_MAX (1024 * 1024 - 50000) /* of an answer; a larger one is recorded without its body, and streams */
+
 enum doing {
     DOING_PLAIN,
     DOING_DECLINE,          /* 402: its last word, and no money moved */
@@ -227,7 +229,7 @@ static void do_new(struct sim_order *order, struct sim_answer *answer, struct si
     uint64_t long_us = sim_chance(60) ? sim_below(4 * SIM_S) : sim_below(40 * SIM_S);
     sim_note("doing", about->nonce, (uint64_t)doing, long_us);
     order->status = doing == DOING_DECLINE ? 402 : sim_chance(80) ? 200 : 201;
-    order->len = sim_chance(95) ? sim_below(300) : sim_below(5000);
+    order->len = sim_one_in(2000) ? HELD_MAX + sim_below(100000) : sim_chance(95) ? sim_below(300) : sim_below(5000);
     bool executes = doing != DOING_REFUSE && doing != DOING_FAIL_BEFORE && doing != DOING_END_BEFORE &&
                     doing != DOING_SILENT_BEFORE;
     if (doing == DOING_LATER) {

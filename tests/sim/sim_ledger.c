@@ -1,7 +1,6 @@
 /*
  * What must hold of payments, whatever happened: the truth is what processors
- * executed, and weir's word, its records and its lines must agree with it. The
- * numbers are those of docs/idempotency.md:
+ * executed, and weir's word, its records and its lines must agree with it.
  *
  *   H1  one key of one tenant is executed once, for ever
  *   H2  a success was executed; what was not sent never will be

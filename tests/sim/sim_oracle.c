@@ -14,7 +14,7 @@
 
 /* Bounds that no key of a configuration names: a read, a head and the marks of stream.h together. */
 #define HELD_MAX ((size_t)1024 * 1024) /* of a keyed answer; it goes to its client in one piece */
-#define QUEUE_CLIENT_MAX ((size_t)STREAM_QUEUE_HIGH_BYTES + 160 * 1024 + HELD_MAX)
+#define QUEUE_CLIENT_MAX ((size_t)STREAM_QUEUE_HIGH_BYTES + 160 * 1024)
 #define QUEUE_LINK_MAX ((size_t)STREAM_QUEUE_HIGH_BYTES + 400 * 1024)
 #define ENDED_MAX 512
 
@@ -203,6 +203,7 @@ void oracle_mark(struct stream *stream, const struct sim_mark *mark)
     switch (mark->kind) {
     case MARK_REQUEST_BEGUN:
         about->weir = stream->weir;
+        stream->keyed = stream->keyed || about->keyed;
         about->begun_generation = stream->weir->plan_number;
         about->lone = about->lone && !stream->shut_asked; /* else it is thrown away, and rightly */
         break;
@@ -441,7 +442,7 @@ static void check_streams(void)
         if (stream->gone) {
             continue;
         }
-        if (stream->queue.len > (stream->is_link ? QUEUE_LINK_MAX : QUEUE_CLIENT_MAX)) {
+        if (stream->queue.len > (stream->is_link ? QUEUE_LINK_MAX : QUEUE_CLIENT_MAX + (stream->keyed ? HELD_MAX : 0))) {
             sim_violated("%zu bytes wait for a slow reader", stream->queue.len);
         }
         bool busy = stream->last_case != NULL && stream->last_case->link == stream &&
