@@ -178,41 +178,35 @@ class Merchants:
     # After all is well again.
 
     def settle(self, deadline_s):
-        """Retries what has no last word, without faults. Returns the payments that still have none, and how long it took."""
+        """Retries what has no last word, turn by turn, without faults. Returns the payments that had none, those that still
+        have none, and how long it took."""
         began = time.monotonic()
         open_payments = [payment for payment in self.payments if payment.final() is None]
         todo = collections.deque(open_payments)
-        left = []
 
         def retry():
-            while True:
-                with self.lock:
-                    if not todo:
-                        return
+            while time.monotonic() < began + deadline_s:
+                try:
                     payment = todo.popleft()
-                if not self._settle_one(payment, began + deadline_s):
-                    left.append(payment)
+                except IndexError:
+                    return
+                if not self._settle_one(payment):
+                    todo.append(payment)
+                    time.sleep(0.3)
 
         threads = [threading.Thread(target=retry) for _ in range(self.count)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        return open_payments, left, time.monotonic() - began
+        return open_payments, list(todo), time.monotonic() - began
 
-    def _settle_one(self, payment, deadline):
-        turn = 0
-        while time.monotonic() < deadline:
-            turn += 1
-            weir = self.weirs[turn % len(self.weirs)]
-            attempt = payment.begin(weir.name, DECLINED if payment.declined else None)
-            send(weir, attempt)
-            if attempt.is_final:
-                return True
-            if payment.kind == "single" and attempt.reason == "outcome_unknown":
-                return True  # as far as it may come without an operator
-            time.sleep(0.3)
-        return False
+    def _settle_one(self, payment):
+        weir = self.weirs[len(payment.attempts) % len(self.weirs)]
+        attempt = payment.begin(weir.name, DECLINED if payment.declined else None)
+        send(weir, attempt)
+        # As far as a single_shot payment may come without an operator.
+        return attempt.is_final or (payment.kind == "single" and attempt.reason == "outcome_unknown")
 
 
 def body_of(attempt):

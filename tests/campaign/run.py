@@ -9,6 +9,7 @@ third the store is emptied at random, and only sticky keys are paid.
 """
 
 import argparse
+import collections
 import json
 import os
 import pathlib
@@ -114,6 +115,9 @@ def report(parts, world, seconds, seed):
     print(f"faults of processors and clients: {line(faults)}")
     print(f"what happened to the world: {line(world.happened)}")
     print(f"what merchants were told: {line(outcomes)}")
+    violations.sort(key=lambda words: not words.startswith("alarm"))  # what weir itself saw is where to begin
+    laws = collections.Counter(words.partition(":")[0] for words in violations)
+    print(f"violations: {line(laws) or 'none'}")
     for words in violations[:TOLD_MAX]:
         print(f"VIOLATION {words}")
     if len(violations) > TOLD_MAX:

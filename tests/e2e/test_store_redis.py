@@ -391,6 +391,23 @@ def test_full_is_not_forgetful():
         check_equal(pay(weir, "order-2").outcome, "replayed")
 
 
+def test_what_never_arrived_was_not_lost():
+    with Shared() as store, Sandbox() as sandbox, Relay(store.redis.address) as relay:
+        through = Secured(store.redis, servers=[f"redis://{relay.authority}"], secret_file=store.secret_path)
+        with paying(through, sandbox, mode="single_shot", sections=QUICK_BEGIN) as weir:
+            wait_up(weir)
+            check_equal(pay(weir, "order-1").outcome, "answered")
+            for number in range(3):
+                relay.up.stalled = True  # from now on nothing reaches Redis
+                check_store_down(pay(weir, f"lost-{number}"))
+                relay.reset_all()
+                relay.heal()
+                for again in range(3):
+                    check_equal(try_pay(weir, f"order-{number}-{again}").outcome, "answered")
+            check_equal([line for line in weir.events() if line["event"] == "store_lost_writes"], [])
+            check_equal(pay(weir, "order-1").outcome, "replayed")
+
+
 def test_a_replica_is_of_no_use():
     with Shared() as master, Redis("--replicaof", "127.0.0.1", str(master.redis.address[1])) as replica, \
             Processor() as processor:
