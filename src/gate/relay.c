@@ -37,6 +37,8 @@ static void lose_client(struct exchange *x, enum err err)
     x->client = NULL;
     client->exchange = NULL;
     client->ops->finished(client, false);
+    x->answer_paused = false; /* nobody is left for whose sake it would be held back */
+    call_resume(&x->call);
 }
 
 void relay_flush(struct exchange *x, bool end)
