@@ -30,7 +30,7 @@ testssl      | full  | tests/e2e/test_testssl.py   | /usr/bin/python3 tests/e2e/
 sim-full     | full  | tests/sim/full.sh           | sh tests/sim/full.sh
 fuzz         | full  | tests/fuzz/CMakeLists.txt   | fuzz_run
 differential | full  | tests/fuzz/differential.py  | differential_run
-campaign     | full  | tests/campaign/run.py       | /usr/bin/python3 tests/campaign/run.py --build build-dev --seconds "${CAMPAIGN_SECONDS:-120}" --logs "$logs"
+campaign     | full  | tests/campaign/run.py       | /usr/bin/python3 tests/campaign/run.py --build build-dev --seconds "${CAMPAIGN_SECONDS:-90}" --logs "$logs"
 quickstart   | full  | deploy/quickstart.sh        | quickstart_run
 END
 }
@@ -127,7 +127,7 @@ fuzz_run() {
         mkdir -p "$corpus"
         seeds=tests/fuzz/corpus/${name#fuzz_}
         [ -d "$seeds" ] || seeds=
-        if LSAN_OPTIONS="suppressions=$PWD/tests/fuzz/lsan.supp:print_suppressions=0" "$target" -max_total_time="${FUZZ_SECONDS:-60}" -timeout=10 -rss_limit_mb=2048 -verbosity=0 -print_final_stats=1 \
+        if LSAN_OPTIONS="suppressions=$PWD/tests/fuzz/lsan.supp:print_suppressions=0" "$target" -max_total_time="${FUZZ_SECONDS:-30}" -timeout=10 -rss_limit_mb=2048 -verbosity=0 -print_final_stats=1 \
             -artifact_prefix="$logs/$name-" "$corpus" ${seeds:+"$seeds"} 2>&1; then
             passed=$((passed + 1))
         else

@@ -51,7 +51,8 @@ static bool ask_complete(struct claim *claim, store_done done)
     op.keep_ms = claim->conf->keep_ms;
     op.keep_receipt_ms = claim->conf->keep_receipt_ms;
     op.how = how_it_ends(claim);
-    op.answer = x->answer_whole ? stored_seal(claim) : BYTES_NONE;
+    bool fits = x->answer_whole && claim->answer.len <= CLAIM_ANSWER_BYTES_MAX;
+    op.answer = fits ? stored_seal(claim) : BYTES_NONE;
     claim->replied = false;
     bool asked = settle(claim, &op, done);
     free((char *)(uintptr_t)op.answer.at);

@@ -94,7 +94,9 @@ void reply_send(struct exchange *x)
     struct json json;
     enum retry retry = retry_of(x);
     json_init(&json, body, sizeof body);
-    profile_error_body(profile_of(x), &json, x->reason, x->outcome, retry, x->request_id, x->why);
+    /* What ails the store is for the log: a merchant can do nothing with another server's words. */
+    const char *detail = x->reason == REASON_STORE_DOWN ? "" : x->why;
+    profile_error_body(profile_of(x), &json, x->reason, x->outcome, retry, x->request_id, detail);
     struct bytes text = json_bytes(&json);
     bool head_request = x->head != NULL && bytes_equal(x->head->method, BYTES("HEAD"));
     struct answer answer = {
