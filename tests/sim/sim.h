@@ -505,6 +505,7 @@ struct sim_case {
     bool poisoned;                    /* strays were under way when it went out: its answer may be another's */
     unsigned executions;
     bool seen_whole;                  /* by the processor */
+    bool large;                       /* its answer: too much to hold */
     uint16_t answer_status;           /* given by the processor; 0: none */
     bool answer_begun, answer_whole;  /* reached weir */
 
@@ -656,6 +657,8 @@ void ledger_reply_lost(const struct idem_op *op, const struct idem_result *resul
 void ledger_dropped(const struct idem_record *record);
 void ledger_forgotten(void);
 void ledger_left(const struct idem_name *name, enum idem_state state);
+/* The line of a payment's request was written. */
+void ledger_lasted(const struct sim_case *about);
 /* A keyed answer is on its way to its client; the store had so much time. */
 void ledger_committed(const struct sim_case *about, uint64_t commit_us);
 /* Whether a request took over the record of one that may have sent. */

@@ -160,6 +160,7 @@ static void write_answer(struct sim_order *order, struct sim_case *about, struct
         sim_pattern(out, 'a', order->number, 0, order->len);
     }
     about->answer_status = order->status;
+    about->large = order->len >= HELD_MAX;
 }
 
 static void say(struct sim_order *order, struct sim_case *about, struct sim_bytes *out, struct stream *stream, bool again)

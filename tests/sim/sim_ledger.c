@@ -20,6 +20,7 @@
 
 #define LEASE_US (15 * SIM_S)
 #define GRACE_US (25 * SIM_S) /* its clock's steps, a sweep, and a while */
+#define STAY_MS 4000 /* beyond the longest total: a client that takes its answer */
 #define COMMIT_US (50 * SIM_MS) /* that an answer waits for the store */
 
 /* What the store did for a request, by weir's request id: its line comes later. */
@@ -77,6 +78,17 @@ bool ledger_took_over(const char *request_id)
 {
     const struct deed *deed = find_deed(request_id);
     return deed != NULL && deed->took_over;
+}
+
+/* Its client reads, or has left. A large answer may take its time to a client that reads a little at a time. */
+void ledger_lasted(const struct sim_case *about)
+{
+    const struct sim_plan *plan = &sim.plans[about->line_generation];
+    bool stopped = about->weir->thaws_at_us > about->arrived_at_us;
+    uint64_t most_us = (plan->longest_ms + STAY_MS) * SIM_MS;
+    if (about->arrived && !stopped && !about->large && about->line_generation != 0 && sim.now_us - about->arrived_at_us > most_us) {
+        sim_violated("n%" PRIu64 " stayed for %" PRIu64 " us", about->nonce, sim.now_us - about->arrived_at_us);
+    }
 }
 
 void ledger_committed(const struct sim_case *about, uint64_t commit_us)

@@ -403,6 +403,9 @@ void oracle_line(struct bytes line)
     }
     check_line(about, line);
     check_held_back(about);
+    if (about->payment != NULL) {
+        ledger_lasted(about);
+    }
     uint64_t commit_us = 0;
     if (about->phase == 'C' && about->reason == REASON_OK && about->payment != NULL &&
         bytes_to_u64(value_of(line, "t_commit_us"), &commit_us)) {
