@@ -70,6 +70,7 @@ static void on_abort(int signum)
 {
     (void)signum;
     on_end();
+    sim_files_remove();
     _exit(1);
 }
 
