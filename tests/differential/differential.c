@@ -214,7 +214,7 @@ static void read_arguments(struct run *run, int count_, char **arguments)
 int main(int count_, char **arguments)
 {
     struct run run = {.sequences = 2000, .seed = 1, .only = UINT64_MAX};
-    char folder[] = "/var/tmp/weir-differential-XXXXXX";
+    char folder[] = P_tmpdir "/weir-differential-XXXXXX";
 
     read_arguments(&run, count_, arguments);
     if (mkdtemp(folder) == NULL) {

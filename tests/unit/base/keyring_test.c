@@ -620,7 +620,7 @@ static char folder[64];
 static int make_folder(void **state)
 {
     (void)state;
-    (void)bytes_to_text(BYTES("/var/tmp/keyring_test.XXXXXX"), folder, sizeof(folder));
+    (void)bytes_to_text(bytes_from_text(P_tmpdir "/keyring_test.XXXXXX"), folder, sizeof(folder));
     return mkdtemp(folder) == NULL;
 }
 

@@ -240,7 +240,7 @@ static void test_halves_of_a_whole_are_refused(void **state)
 
 static void test_a_password_that_everyone_can_read_is_warned_of(void **state)
 {
-    char path[] = "/var/tmp/conf_store_test.XXXXXX";
+    char path[] = P_tmpdir "/conf_store_test.XXXXXX";
     char text[512];
     int fd = mkstemp(path);
 
