@@ -85,7 +85,7 @@ static const char *verdict_label(enum idem_verdict verdict)
 {
     static const char *const labels[] = {
         [IDEM_NEW] = "new",       [IDEM_TAKEN_OVER] = "taken_over", [IDEM_REPLAY] = "replay",     [IDEM_RECEIPT] = "receipt",
-        [IDEM_BUSY] = "busy",     [IDEM_STUCK] = "stuck",           [IDEM_MISMATCH] = "mismatch",
+        [IDEM_BUSY] = "busy",     [IDEM_STUCK] = "stuck",           [IDEM_LIMITED] = "limited",   [IDEM_MISMATCH] = "mismatch",
     };
     return labels[verdict];
 }

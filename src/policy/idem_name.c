@@ -71,9 +71,10 @@ const char *idem_verdict_name(enum idem_verdict verdict)
     static const char *const names[IDEM_VERDICT_COUNT] = {
         [IDEM_NEW] = "NEW",           [IDEM_TAKEN_OVER] = "TAKEN_OVER", [IDEM_REPLAY] = "REPLAY",
         [IDEM_RECEIPT] = "RECEIPT",   [IDEM_BUSY] = "BUSY",             [IDEM_STUCK] = "STUCK",
-        [IDEM_MISMATCH] = "MISMATCH", [IDEM_OK] = "OK",                 [IDEM_LOST] = "LOST",
-        [IDEM_REFUSED] = "REFUSED",   [IDEM_ALREADY] = "ALREADY",       [IDEM_REASSERTED] = "REASSERTED",
-        [IDEM_CONFLICT] = "CONFLICT", [IDEM_NONE] = "NONE",             [IDEM_EXPIRED] = "EXPIRED",
+        [IDEM_LIMITED] = "LIMITED",   [IDEM_MISMATCH] = "MISMATCH",     [IDEM_OK] = "OK",
+        [IDEM_LOST] = "LOST",         [IDEM_REFUSED] = "REFUSED",       [IDEM_ALREADY] = "ALREADY",
+        [IDEM_REASSERTED] = "REASSERTED", [IDEM_CONFLICT] = "CONFLICT", [IDEM_NONE] = "NONE",
+        [IDEM_EXPIRED] = "EXPIRED",
     };
     CHECK(verdict < IDEM_VERDICT_COUNT);
     return names[verdict];

@@ -99,6 +99,8 @@ static struct idem_next on_result(struct idem_driver *driver, const struct idem_
         return refusal(REASON_KEY_IN_PROGRESS);
     case IDEM_STUCK:
         return refuse(driver, REASON_OUTCOME_UNKNOWN);
+    case IDEM_LIMITED: /* nothing was begun: the same key may come again when there is room */
+        return refuse(driver, REASON_RATE_LIMITED);
     case IDEM_MISMATCH:
         return refuse(driver, REASON_KEY_REUSED);
     default:

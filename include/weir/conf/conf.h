@@ -27,6 +27,51 @@ enum conf_store_type { CONF_STORE_EMBEDDED, CONF_STORE_REDIS };
 enum conf_errors { CONF_ERRORS_PROBLEM, CONF_ERRORS_STRIPE, CONF_ERRORS_ADYEN, CONF_ERRORS_CHECKOUT,
                    CONF_ERRORS_PAYPAL, CONF_ERRORS_SQUARE };
 
+enum conf_limit_mode { CONF_LIMIT_ENFORCE, CONF_LIMIT_SHADOW, CONF_LIMIT_OFF };
+enum conf_limit_store_down { CONF_LIMIT_LOCAL, CONF_LIMIT_OPEN, CONF_LIMIT_CLOSED };
+enum conf_charge_on { CONF_CHARGE_ON_REQUEST, CONF_CHARGE_ON_DECLINE };
+/* What is shed first and last; the first three lines of enum shed_class follow it. */
+enum conf_class { CONF_CLASS_PAYMENT, CONF_CLASS_WRITE, CONF_CLASS_READ, CONF_CLASS_LIST, CONF_CLASS_TEST,
+                  CONF_CLASS_BACKGROUND };
+enum conf_limit_part_kind { CONF_PART_TENANT, CONF_PART_CLIENT_IP, CONF_PART_MTLS_SUBJECT, CONF_PART_HEADER,
+                            CONF_PART_ROUTE };
+
+/* One thing that tells callers apart. */
+struct conf_limit_part {
+    enum conf_limit_part_kind kind;
+    const char *header; /* CONF_PART_HEADER: its name as written; else NULL */
+};
+#define CONF_LIMIT_PARTS_MAX 4
+
+/* "100/s", "30/60s", "1/day": tokens every so many microseconds. tokens 0: not written. */
+struct conf_rate {
+    uint64_t tokens, per_us;
+};
+
+/* What callers of one tier (third word of known_file) get instead. */
+struct conf_limit_tier {
+    const char *name;
+    struct conf_rate rate;
+    uint64_t burst;
+    uint32_t concurrent;
+};
+
+/* limits.NAME: a rate (with burst) or a number of requests at once, for each caller. */
+struct conf_limit {
+    const char *name;
+    struct conf_limit_part *parts; /* `by`: tenant, client_ip, mtls_subject, header:NAME, route; one or a list */
+    int part_count;                /* 1 to CONF_LIMIT_PARTS_MAX */
+    struct conf_rate rate;         /* tokens 0: it limits `concurrent` */
+    uint64_t burst;                /* default: what the rate gives in a second, at least 1 */
+    uint32_t concurrent;           /* 0: it limits `rate` */
+    enum conf_limit_mode mode;
+    enum conf_limit_store_down store_down;
+    enum conf_charge_on charge_on;
+    struct conf_limit_tier *tiers;
+    int tier_count;
+    bool local;                    /* by client_ip, alone or with others: counted in this process */
+};
+
 /* Where an idempotency key stands: "header:Idempotency-Key" or "json:/idempotency_key". */
 struct conf_key {
     enum conf_key_place place;
@@ -66,6 +111,12 @@ struct conf_profile {
     const char **kept_fields;        /* headers kept with a stored answer */
     int kept_field_count;
     const char *replay_marker;       /* "Idempotent-Replayed: true"; NULL: none */
+    struct conf_codes *declined;     /* statuses of a payment that was declined */
+    int declined_count;
+    const char **declined_words;     /* words in the body of an answer that say so, whatever its status */
+    int declined_word_count;
+    const char **test_keys;          /* starts of credentials of test traffic ("sk_test_") */
+    int test_key_count;
     enum conf_errors errors;
     bool should_retry;
     uint16_t key_reused_status, key_in_progress_status, outcome_unknown_status; /* 0: as in the table of reasons */
@@ -102,6 +153,7 @@ struct conf_store {
     enum conf_store_type type;
     const char *secret_file;
     uint32_t begin_timeout_ms;
+    uint32_t limit_timeout_ms; /* redis: of a question about limits alone */
     /* embedded */
     const char *path;
     uint64_t size_bytes;
@@ -142,6 +194,8 @@ struct conf_listener {
     int trusted_count;
     uint32_t connections;     /* 0: what the descriptor limit leaves */
     uint32_t per_address;     /* connections */
+    int *accept_limits;       /* limits.accept: indices into conf->limits, of what a new connection is charged to before TLS */
+    int accept_limit_count;
     uint32_t header_bytes;
     uint64_t body_bytes;
     uint32_t handshake_ms, header_ms, body_ms, idle_ms, write_ms;
@@ -183,6 +237,10 @@ struct conf_route {
     uint32_t response_ms, total_ms; /* 0: the processor's */
     bool stream_request;
     struct conf_idempotency idempotency;
+    int *limits;         /* indices into conf->limits; at most LIMITS_MAX of them */
+    int limit_count;
+    bool class_written;  /* false: by the request: its method, and whether the route has idempotency */
+    enum conf_class class;
 };
 
 struct conf_memory;
@@ -199,9 +257,11 @@ struct conf {
     int route_count;
     struct conf_profile *profiles; /* the built-in ones first */
     int profile_count;
+    struct conf_limit *limits;
+    int limit_count;
     struct conf_tenants tenants;
     struct conf_store store;
-    bool store_needed;          /* a route has idempotency */
+    bool store_needed;          /* a route has idempotency, or a limit that a Redis shares */
     struct addr_listen monitor; /* meaningful when monitor_present */
     bool monitor_present;
     const char *admin_socket;   /* NULL: none */

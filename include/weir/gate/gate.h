@@ -79,6 +79,40 @@ uint32_t gate_cut(struct gate *gate);
 /* Everything must be quiet or cut, and the loop must have turned. */
 void gate_close(struct gate *gate);
 
+/* ---- limits, as operators see them ---- */
+
+/* One limit of the configuration in use, over all callers, since the process began. */
+struct gate_limit {
+    const struct conf_limit *conf; /* of the generation in use: valid until it is replaced */
+    uint32_t callers;              /* that this process knows of now */
+    uint64_t admitted, refused;
+    uint64_t would_refuse;         /* mode shadow */
+    uint64_t skipped;              /* requests without what it tells callers apart by */
+    uint64_t passed_open;          /* let through, or judged by the fleet's share, because the store was away */
+};
+/* False past the end. */
+bool gate_limit_at(const struct gate *gate, int index, struct gate_limit *limit);
+
+/* One caller that a limit refused (or, in shadow, would have) within the last minute. */
+struct gate_held {
+    char limit[64];
+    char who[96];        /* a tenant of known_file by name, an address, or a short hash: never a credential */
+    bool shadow;
+    uint64_t refused;    /* since it was first held */
+    uint32_t in_flight;  /* of a limit by `concurrent` */
+    uint64_t since_us, last_us; /* wall clock */
+};
+/* The most refused first; at most `max`. Returns how many. */
+int gate_held_callers(const struct gate *gate, struct gate_held *held, int max);
+/* Of the limits in the store: whether it is left alone for now, since it does not answer; and the fleet as it is known. */
+struct gate_limits_state {
+    bool store_away;
+    uint32_t fleet;
+    uint32_t shed_level;   /* 0 to SHED_LEVEL_MAX */
+    uint32_t callers, callers_max; /* in the table */
+};
+void gate_limits_state(const struct gate *gate, struct gate_limits_state *state);
+
 /* For `weir route`: the index of the route, or -1. */
 int gate_route_of(const struct conf *conf, struct bytes host, struct bytes method, struct bytes path);
 

@@ -57,6 +57,16 @@ uint64_t loop_now_us(struct loop *loop);
 uint64_t loop_idle_us(const struct loop *loop);
 uint64_t loop_total_us(const struct loop *loop);
 
+/* How a loop fared since the last call, which begins the next interval. */
+struct loop_load {
+    uint64_t work_us_min;  /* the least that one turn worked between two polls: what every event of the interval waited for at
+                            * least; 0 where a turn had nothing to do */
+    uint64_t work_us_max;
+    uint64_t late_us_max;  /* the most that a timer was late: sees what stops the whole process, too */
+    uint32_t busy_permille;/* of the interval, not spent waiting for events */
+};
+void loop_load_take(struct loop *loop, struct loop_load *load);
+
 /* A signal of the process; `signum` as in signal.h. At most 8. The callback runs as a loop event.
  * After loop_close the signal is ignored. */
 typedef void (*loop_signal_cb)(void *owner, int signum);

@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 #include "weir/base/bytes.h"
+#include "weir/policy/limit.h"
 #include "weir/policy/reason.h"
 
 /* ---- names ---- */
@@ -121,6 +122,13 @@ struct idem_op {
     uint64_t keep_unknown_ms;         /* duration */
     uint64_t lease_ms;                /* BEGIN, RENEW: duration */
     /*
+     * BEGIN: what a new record is subject to; at most LIMITS_MAX. Charged with it or not at all: where there is a
+     * record already nothing is charged, and where a limit has no room the key stays free (IDEM_LIMITED). The store
+     * sees to it; idem_apply knows nothing of limits.
+     */
+    const struct limit_ref *limits;
+    int limit_count;
+    /*
      * COMPLETE, MARK: duration since the record was first bound, as its owner knows it (BEGIN's result->age_ms and the
      * time since; the store adds the time in which it tries). A record that was lost comes back that old: else the
      * time in which it may be sent again would begin anew and outlast the processor's memory.
@@ -145,6 +153,7 @@ enum idem_verdict {
     IDEM_RECEIPT,   /* done, the answer is not kept */
     IDEM_BUSY,      /* another owner's lease runs */
     IDEM_STUCK,     /* unknown, and sending again could pay twice */
+    IDEM_LIMITED,   /* a limit has no room for a new record: there is none. `limits` says which */
     IDEM_MISMATCH,  /* the key belongs to another request. Nothing else is told */
     /* the others */
     IDEM_OK,
@@ -177,6 +186,8 @@ struct idem_result {
     uint64_t since_ms;              /* READ: the store's clock when it was first bound */
     uint64_t unknown_ms;            /* READ of an unknown: the store's clock since when it is nobody's */
     uint32_t takeovers;
+    struct limit_told limits[LIMITS_MAX]; /* NEW, LIMITED: of the limits that were asked */
+    int limit_count;                /* 0: the limits were not looked at (this owner's record was there already) */
 };
 
 enum idem_change { IDEM_KEEP, IDEM_WRITE, IDEM_DELETE };

@@ -77,6 +77,9 @@ struct profile {
     struct bytes print_fields[PROFILE_FIELDS_MAX]; /* headers that belong to the fingerprint ("Stripe-Account") */
     struct bytes kept_fields[PROFILE_FIELDS_MAX];  /* headers kept with a stored answer, beside the common ones; '*' at the end: a prefix */
     struct bytes replay_marker;      /* the processor's own mark on a replayed answer; passed through; len 0: none */
+    struct profile_codes declined[PROFILE_CODES_MAX];      /* a declined payment, by status; */
+    struct bytes declined_words[PROFILE_WORDS_MAX];        /* or by a word in the body, whatever the status; len 0 ends it */
+    struct bytes test_keys[PROFILE_WORDS_MAX];             /* starts of credentials of test traffic; len 0 ends it */
     enum profile_errors errors;
     bool should_retry;               /* weir's own answers carry Stripe-Should-Retry */
     struct profile_status_row statuses[PROFILE_CODES_MAX];
@@ -105,6 +108,14 @@ enum idem_class profile_classify_body(const struct profile *profile, uint16_t st
  * the retention less a margin that holds a whole stay (`total_ms`). 0: never.
  */
 uint64_t profile_resend_ms(const struct profile *profile, struct bytes path, uint32_t total_ms);
+
+/* Whether an answer says that the payment was declined (card testing shows as declines). `body` as far as it is held. */
+bool profile_declined(const struct profile *profile, uint16_t status, struct bytes body);
+/*
+ * Whether a credential (the value of Authorization, Bearer or Basic, or of X-API-Key) is one of test traffic, by how it
+ * begins.
+ */
+bool profile_is_test(const struct profile *profile, struct bytes credential);
 
 /* Whether a header of an answer is kept with the stored answer. Never Set-Cookie, credentials or hop-by-hop ones. */
 bool profile_keeps_field(const struct profile *profile, struct bytes name);

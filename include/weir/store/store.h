@@ -111,6 +111,32 @@ WEIR_MUSTCHECK struct store_call *store_ask(struct store *store, const struct id
  */
 void store_forget(struct store_call *call);
 
+/* ---- limits ---- */
+
+struct store_limit_call;
+/* Questions about limits under way; beyond it store_limit answers NULL. */
+#define STORE_LIMIT_CALLS_MAX 4096u
+
+/* `granted` tokens are the asker's; `told` (valid during the callback) with STORE_OK, else NULL. Never inside the call. */
+typedef void (*store_limit_done)(void *owner, enum store_status status, uint64_t granted, const struct limit_told *told);
+
+/*
+ * Asks for one limit alone, without a record; `ref` is copied. By ref->ask.flags:
+ *   0            takes up to `want` tokens in advance (limit_prepay)
+ *   LIMIT_CHECK  says whether one token would fit (granted 1 or 0); nothing is charged
+ *   LIMIT_FORCE  charges ask.cost, saturating; granted 0. `done` may be NULL
+ * Answered within `timeout_ms`, or STORE_DOWN; a reply that comes later charged
+ * what it granted, and nobody uses it. At once STORE_DOWN where there is no
+ * connection. It is asked once: a question that may have been done is not
+ * repeated. NULL: no memory, or too many are under way.
+ */
+WEIR_MUSTCHECK struct store_limit_call *store_limit(struct store *store, const struct limit_ref *ref, uint64_t want,
+                                                    uint32_t timeout_ms, store_limit_done done, void *owner);
+/* `done` will not be called. */
+void store_limit_forget(struct store_limit_call *call);
+/* Weirs that share this store now, as far as it was heard: at least 1. Each tells of itself every second. */
+uint32_t store_fleet(const struct store *store);
+
 /* ---- looking ---- */
 
 /* One record, as operators see it. */

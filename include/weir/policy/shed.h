@@ -1,0 +1,58 @@
+/*
+ * Shedding, pure: which requests are turned away so that payments are not, when
+ * the process has more to do than it can. A controller looks at the loop every
+ * SHED_TURN_US and moves a level slowly; each class of request loses its share
+ * by that level, the least important first; payments never do.
+ *
+ * Overloaded means standing delay, not a burst: the least work of any turn of
+ * the loop in the interval was above the target (CoDel: Nichols and Jacobson,
+ * ACM Queue 10(5), 2012; RFC 8289). Rising fast and falling slowly keeps it from
+ * flapping. docs/limits.md says it to operators.
+ */
+#ifndef WEIR_POLICY_SHED_H
+#define WEIR_POLICY_SHED_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* In the order in which they are kept: the last is shed first. Names are those of routes.NAME.class. */
+enum shed_class {
+    SHED_PAYMENT, /* never by level; replays and questions for an outcome are such, too */
+    SHED_WRITE,
+    SHED_READ,
+    SHED_LIST,
+    SHED_TEST,
+    SHED_BACKGROUND,
+    SHED_CLASS_COUNT
+};
+const char *shed_class_name(enum shed_class class); /* "payment" */
+
+#define SHED_TURN_US UINT64_C(100000)
+#define SHED_LEVEL_MAX 400u
+
+/* What a turn of the controller looks at: the time since the last one. */
+struct shed_signals {
+    uint64_t delay_us;      /* the least that an event had to wait for those before it (loop_load.work_us_min) */
+    uint32_t busy_permille; /* of the time the loop was at work */
+    uint32_t full_permille; /* of what runs out first: descriptors, buffered bytes */
+};
+
+struct shed {
+    uint32_t level;                  /* 0 to SHED_LEVEL_MAX; only shed_turn writes */
+    uint64_t under_since_us;         /* 0: not relaxed */
+    uint32_t owed[SHED_CLASS_COUNT]; /* thinning: what a class has to lose yet, in percent of a request */
+};
+
+/* Moves the level. True: it left 0, or came back to it. */
+bool shed_turn(struct shed *shed, const struct shed_signals *signals, uint64_t now_us);
+/* Of a hundred requests of this class so many are shed now. */
+uint32_t shed_share(const struct shed *shed, enum shed_class class);
+/* Whether this request is one of them: evenly thinned, without chance. */
+bool shed_refuses(struct shed *shed, enum shed_class class);
+/*
+ * How much of a processor's concurrency the class may fill, of `whole` (at
+ * least 1): the rest is kept for those above it.
+ */
+uint32_t shed_room(enum shed_class class, uint32_t whole);
+
+#endif

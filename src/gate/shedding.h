@@ -1,0 +1,36 @@
+/*
+ * Shedding at the gate: what class a request is of, and whether it is turned
+ * away now. The controller is policy/shed.h; here are its signals, its timer,
+ * its counts and its words.
+ */
+#ifndef WEIR_GATE_SHEDDING_H
+#define WEIR_GATE_SHEDDING_H
+
+#include "weir/base/stats.h"
+#include "weir/io/timer.h"
+#include "weir/policy/shed.h"
+
+struct exchange;
+struct gate;
+
+/* Of one gate. */
+struct shedding {
+    struct shed shed;
+    struct timer timer; /* every SHED_TURN_US while there is anything to shed, or the level is not 0 */
+    stats_id stat_level, stat_delay, stat_shed[SHED_CLASS_COUNT];
+};
+
+void shedding_open(struct gate *gate);
+void shedding_close(struct gate *gate);
+
+/* The class of a request whose route is known; x->asks_outcome is a payment's, too. A caller cannot raise it. */
+enum shed_class shedding_class(const struct exchange *x);
+/*
+ * The request's route is known and nothing of it was done: whether it is turned
+ * away, by level. Counts it. Starts the timer where it rests.
+ */
+bool shedding_refuses(struct exchange *x);
+/* Before a link: whether its class has its share of the processor's concurrency in use. Counts it. */
+bool shedding_refuses_link(struct exchange *x);
+
+#endif
