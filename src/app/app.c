@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "weir/app/dumps.h"
 #include "weir/base/clock.h"
 
 #define WORKER_QUEUE_MAX 8
@@ -103,8 +104,8 @@ bool app_use(struct app *app, struct conf *conf, struct generation_parts *tls, c
 {
     const struct generation_needs needs = {
         .upstream = app->upstream, .stats = app->stats, .log = app->log, .tickets = app->tickets};
-    struct limits_plan plan;
-    if (!limits_share(&plan, app->limits.descriptors, conf, why, size) ||
+    struct descriptors_plan plan;
+    if (!descriptors_share(&plan, app->descriptors.open_max, conf, why, size) ||
         !use_sinks(app, conf->log, why, size)) {
         generation_parts_close(tls, conf);
         conf_free(conf);
@@ -158,7 +159,7 @@ static bool open_gate(struct app *app)
         .upstream = app->upstream,
         .inherited = app->inherited,
         .inherited_count = app->inherited_count,
-        .clients_max = app->limits.clients_max,
+        .clients_max = app->descriptors.clients_max,
     });
     return app->gate != NULL;
 }
@@ -182,7 +183,7 @@ static void announce_start(struct app *app)
     log_event(app->log, LOG_INFO, "started", "weir " WEIR_VERSION " is serving", LOG_T("config", conf->path),
               LOG_T("sha256", conf->sha256), LOG_N("generation", app->generation_count),
               LOG_N("listeners", state.listener_count), LOG_N("pid", getpid()),
-              LOG_N("descriptors", app->limits.descriptors), LOG_N("clients_max", app->limits.clients_max));
+              LOG_N("descriptors", app->descriptors.open_max), LOG_N("clients_max", app->descriptors.clients_max));
     for (int i = 0; i < conf->listener_count; i++) {
         const struct conf_listener *listener = &conf->listeners[i];
         log_event(app->log, LOG_INFO, "listening", "a listener accepts", LOG_T("listener", listener->name),
@@ -301,7 +302,7 @@ static void take_down(struct app *app)
     for (int i = 0; i < LOG_STREAM_COUNT; i++) {
         free(app->sink_paths[i]);
     }
-    limits_allow_leak_check();
+    dumps_allow_leak_check();
 }
 
 /* Reads the file and what it names; findings, warnings too, go to `err`. NULL: bad. */
@@ -335,8 +336,8 @@ static int run(struct app *app, FILE *err)
     if (conf == NULL) {
         return APP_EXIT_CONFIG;
     }
-    uint64_t descriptors = limits_raise_descriptors();
-    if (!limits_share(&app->limits, descriptors, conf, why, sizeof(why)) || !limits_forbid_dumps(why, sizeof(why))) {
+    uint64_t open_max = descriptors_raise();
+    if (!descriptors_share(&app->descriptors, open_max, conf, why, sizeof(why)) || !dumps_forbid(why, sizeof(why))) {
         generation_parts_close(&tls, conf);
         conf_free(conf);
         return complain(err, APP_EXIT_FINDINGS, why);

@@ -6,9 +6,9 @@
 #define WEIR_APP_APP_INTERNAL_H
 
 #include "weir/app/app.h"
+#include "weir/app/descriptors.h"
 #include "weir/app/drain.h"
 #include "weir/app/httpd.h"
-#include "weir/app/limits.h"
 #include "weir/app/notify.h"
 #include "weir/base/log.h"
 #include "weir/base/stats.h"
@@ -70,7 +70,7 @@ struct app {
     struct upstream *upstream;
     struct gate *gate;
     struct records records;    /* the store */
-    struct limits_plan limits;
+    struct descriptors_plan descriptors;
     struct gate_inherited inherited[GATE_INHERITED_MAX];
     int inherited_count;
     uint32_t generation_count; /* numbers given so far */

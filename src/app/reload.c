@@ -60,13 +60,14 @@ static void describe_bad_file(const struct reload *reload, struct reload_result 
 /* What the descriptors allow was settled when the gate opened; more links than then eat into the reserve. */
 static void add_descriptor_note(const struct app *app, const struct conf *conf, struct reload_result *result)
 {
-    struct limits_plan plan;
+    struct descriptors_plan plan;
     char why[APP_WHY_BYTES];
     size_t len = bytes_from_text(result->text).len;
-    if (limits_share(&plan, app->limits.descriptors, conf, why, sizeof(why)) && plan.links > app->limits.links) {
+    if (descriptors_share(&plan, app->descriptors.open_max, conf, why, sizeof(why)) &&
+        plan.links > app->descriptors.links) {
         snprintf(result->text + len, sizeof(result->text) - len,
                  ", %" PRIu64 " more links are taken from the clients' descriptors at the next start",
-                 plan.links - app->limits.links);
+                 plan.links - app->descriptors.links);
     }
 }
 

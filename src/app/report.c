@@ -39,7 +39,7 @@ static void put_clients(const struct app *app, struct json *json)
     gate_state(app->gate, &state);
     json_put_u64(json, "clients", state.clients);
     json_put_u64(json, "clients_tls", state.clients_tls);
-    json_put_u64(json, "clients_max", app->limits.clients_max);
+    json_put_u64(json, "clients_max", app->descriptors.clients_max);
     json_put_u64(json, "exchanges", state.exchanges);
     json_put_u64(json, "exchanges_sent", state.exchanges_sent);
     json_put_u64(json, "exchanges_total", state.exchanges_total);

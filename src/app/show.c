@@ -56,7 +56,7 @@ static void show_counts(const struct app *app, struct buf *out)
     struct gate_state state;
     gate_state(app->gate, &state);
     show_row(out, "clients", "%" PRIu32 " (%" PRIu32 " tls) of at most %" PRIu32, state.clients, state.clients_tls,
-        app->limits.clients_max);
+        app->descriptors.clients_max);
     show_row(out, "exchanges", "%" PRIu32 " in flight (%" PRIu32 " sent), %" PRIu64 " in all", state.exchanges,
         state.exchanges_sent, state.exchanges_total);
     show_row(out, "buffers", "%zu of %zu KiB", blocks->used_bytes / 1024, blocks->limit_bytes / 1024);

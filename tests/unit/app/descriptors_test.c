@@ -1,6 +1,6 @@
 #include "base/unit.h"
 
-#include "weir/app/limits.h"
+#include "weir/app/descriptors.h"
 
 static const struct addr NOWHERE[2];
 
@@ -14,12 +14,12 @@ static void test_clients_get_what_links_and_the_reserve_leave(void **state)
         {.name = "numeric", .host = "10.0.0.1", .connections = 30, .concurrency = 512},
     };
     const struct conf conf = {.processors = processors, .processor_count = 4};
-    struct limits_plan plan;
+    struct descriptors_plan plan;
     char why[512] = "";
     (void)state;
-    assert_true(limits_share(&plan, 4096, &conf, why, sizeof(why)));
+    assert_true(descriptors_share(&plan, 4096, &conf, why, sizeof(why)));
     assert_int_equal(plan.links, 200 + 512 + 256 + 30);
-    assert_int_equal(plan.clients_max, 4096 - 998 - LIMITS_RESERVE_COUNT);
+    assert_int_equal(plan.clients_max, 4096 - 998 - DESCRIPTORS_RESERVE_COUNT);
     assert_string_equal(why, "");
 }
 
@@ -27,25 +27,25 @@ static void test_links_that_leave_no_clients_refuse_the_start(void **state)
 {
     struct conf_processor processor = {.name = "acme", .host = "api.example", .connections = 1000, .concurrency = 10};
     const struct conf conf = {.processors = &processor, .processor_count = 1};
-    struct limits_plan plan;
+    struct descriptors_plan plan;
     char why[512];
     (void)state;
-    assert_false(limits_share(&plan, 1024, &conf, why, sizeof(why)));
+    assert_false(descriptors_share(&plan, 1024, &conf, why, sizeof(why)));
     assert_non_null(strstr(why, "1024 descriptors are too few"));
     assert_non_null(strstr(why, "links take 1000"));
-    assert_true(limits_share(&plan, 1000 + LIMITS_RESERVE_COUNT + LIMITS_CLIENTS_MIN, &conf, why, sizeof(why)));
-    assert_int_equal(plan.clients_max, LIMITS_CLIENTS_MIN);
+    assert_true(descriptors_share(&plan, 1000 + DESCRIPTORS_RESERVE_COUNT + DESCRIPTORS_CLIENTS_MIN, &conf, why, sizeof(why)));
+    assert_int_equal(plan.clients_max, DESCRIPTORS_CLIENTS_MIN);
 }
 
 static void test_listeners_must_fit_together(void **state)
 {
     struct conf_listener listeners[] = {{.name = "public", .connections = 600}, {.name = "inner", .connections = 400}};
     const struct conf conf = {.listeners = listeners, .listener_count = 2};
-    struct limits_plan plan;
+    struct descriptors_plan plan;
     char why[512];
     (void)state;
-    assert_true(limits_share(&plan, 1000 + LIMITS_RESERVE_COUNT, &conf, why, sizeof(why)));
-    assert_false(limits_share(&plan, 999 + LIMITS_RESERVE_COUNT, &conf, why, sizeof(why)));
+    assert_true(descriptors_share(&plan, 1000 + DESCRIPTORS_RESERVE_COUNT, &conf, why, sizeof(why)));
+    assert_false(descriptors_share(&plan, 999 + DESCRIPTORS_RESERVE_COUNT, &conf, why, sizeof(why)));
     assert_non_null(strstr(why, "listener 'inner'"));
     assert_non_null(strstr(why, "limits.connections 400 does not fit"));
     assert_non_null(strstr(why, "leave 999 clients"));
@@ -55,10 +55,10 @@ static void test_a_listener_without_a_number_takes_what_is_there(void **state)
 {
     struct conf_listener listener = {.name = "public"};
     const struct conf conf = {.listeners = &listener, .listener_count = 1};
-    struct limits_plan plan;
+    struct descriptors_plan plan;
     char why[512];
     (void)state;
-    assert_true(limits_share(&plan, LIMITS_RESERVE_COUNT + LIMITS_CLIENTS_MIN, &conf, why, sizeof(why)));
+    assert_true(descriptors_share(&plan, DESCRIPTORS_RESERVE_COUNT + DESCRIPTORS_CLIENTS_MIN, &conf, why, sizeof(why)));
 }
 
 static void test_the_descriptor_limit_is_raised_to_what_is_allowed(void **state)
@@ -69,7 +69,7 @@ static void test_the_descriptor_limit_is_raised_to_what_is_allowed(void **state)
     low = limit;
     low.rlim_cur = 64;
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
-    uint64_t got = limits_raise_descriptors();
+    uint64_t got = descriptors_raise();
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &low), 0);
     assert_true(got > 64 || limit.rlim_max == 64);
     assert_int_equal(got, low.rlim_cur);
