@@ -54,6 +54,12 @@ static const struct stats_family family_bytes_max = {
     .kind = STATS_GAUGE,
 };
 
+static const struct stats_family family_fleet = {
+    .name = "weir_store_fleet",
+    .help = "Weirs that share this store, as far as this one has heard.",
+    .kind = STATS_GAUGE,
+};
+
 static const char *const status_names[STORE_STATUS_COUNT] = {
     [STORE_OK] = "ok",
     [STORE_DOWN] = "down",
@@ -64,6 +70,12 @@ static const char *const status_names[STORE_STATUS_COUNT] = {
 static const char *const op_names[IDEM_OP_COUNT] = {
     [IDEM_BEGIN] = "begin",     [IDEM_RENEW] = "renew",     [IDEM_COMPLETE] = "complete", [IDEM_MARK] = "mark",
     [IDEM_ABANDON] = "abandon", [IDEM_RESOLVE] = "resolve", [IDEM_LAPSE] = "lapse",       [IDEM_READ] = "read",
+};
+
+static const char *const limit_names[STORE_LIMIT_KIND_COUNT] = {
+    [STORE_LIMIT_LEASE] = "lease",
+    [STORE_LIMIT_CHECK] = "check",
+    [STORE_LIMIT_CHARGE] = "charge",
 };
 
 const char *store_status_name(enum store_status status)
@@ -94,11 +106,19 @@ static void find_series(struct store *store)
         }
         store->stat_duration[op] = stats_series(stats, &family_duration, op_names[op]);
     }
+    for (int kind = 0; kind < STORE_LIMIT_KIND_COUNT; kind++) {
+        for (int status = 0; status < STORE_STATUS_COUNT; status++) {
+            store->stat_limits[kind][status] =
+                stats_series(stats, &family_requests, limit_names[kind], status_names[status]);
+        }
+        store->stat_limit_duration[kind] = stats_series(stats, &family_duration, limit_names[kind]);
+    }
     store->stat_up = stats_series(stats, &family_up);
     store->stat_refused = stats_series(stats, &family_refused);
     store->stat_unsettled = stats_series(stats, &family_unsettled);
     store->stat_bytes_used = stats_series(stats, &family_bytes_used);
     store->stat_bytes_max = stats_series(stats, &family_bytes_max);
+    store->stat_fleet = stats_series(stats, &family_fleet);
 }
 
 void store_init(struct store *store, const struct store_kind *kind, const struct store_options *options)
@@ -108,17 +128,22 @@ void store_init(struct store *store, const struct store_kind *kind, const struct
     pool_init(&store->calls_pool, "store_calls", sizeof(struct store_call), STORE_CALLS_MAX);
     list_init(&store->calls);
     list_init(&store->answers);
+    pool_init(&store->limits_pool, "store_limits", sizeof(struct store_limit_call), STORE_LIMIT_CALLS_MAX);
+    list_init(&store->limit_calls);
+    list_init(&store->limit_answers);
     deferred_init(&store->answering, on_answering);
     deferred_init(&store->burial, on_burial);
     timer_init(&store->close_timer, options->loop, on_close_timer);
     store->walk.store = store;
     find_series(store);
+    store_fleet_set(store, 1);
 }
 
 void store_uninit(struct store *store)
 {
     timer_stop(&store->close_timer);
     pool_close(&store->calls_pool);
+    pool_close(&store->limits_pool);
 }
 
 struct store *store_open(const struct conf_store *conf, const struct store_options *options, char *why, size_t size)
@@ -149,9 +174,37 @@ static void copy_run(struct bytes *run, char **at)
     *at += run->len;
 }
 
+/* Of all that an op points to. */
+static size_t op_bytes(const struct idem_op *op)
+{
+    size_t len = (size_t)op->limit_count * sizeof *op->limits + op->processor.len + op->upstream_key.len + op->answer.len;
+    for (int i = 0; i < op->limit_count; i++) {
+        len += op->limits[i].limit.len;
+    }
+    return len;
+}
+
+static bool limit_ref_is_sound(const struct limit_ref *ref)
+{
+    return ref->bucket < IDEM_BUCKETS && ref->limit.len <= STORE_LIMIT_NAME_BYTES_MAX;
+}
+
+/* They stand first, where the copy is aligned. */
+static void copy_limits(struct idem_op *op, char **at)
+{
+    struct limit_ref *limits = (struct limit_ref *)(void *)*at;
+    *at += (size_t)op->limit_count * sizeof *limits;
+    for (int i = 0; i < op->limit_count; i++) {
+        CHECK(limit_ref_is_sound(&op->limits[i]));
+        limits[i] = op->limits[i];
+        copy_run(&limits[i].limit, at);
+    }
+    op->limits = limits;
+}
+
 static bool copy_op(struct store_call *call, const struct idem_op *op)
 {
-    size_t len = op->processor.len + op->upstream_key.len + op->answer.len;
+    size_t len = op_bytes(op);
     char *at = call->small;
     if (len > sizeof call->small) {
         at = malloc(len);
@@ -163,6 +216,7 @@ static bool copy_op(struct store_call *call, const struct idem_op *op)
         call->store->bytes_held += len;
     }
     call->op = *op;
+    copy_limits(&call->op, &at);
     copy_run(&call->op.processor, &at);
     copy_run(&call->op.upstream_key, &at);
     copy_run(&call->op.answer, &at);
@@ -172,7 +226,7 @@ static bool copy_op(struct store_call *call, const struct idem_op *op)
 /* Whether the bounds leave room for one more op of this size. */
 static bool has_room(const struct store *store, const struct idem_op *op)
 {
-    size_t len = op->processor.len + op->upstream_key.len + op->answer.len;
+    size_t len = op_bytes(op);
     size_t calls_max = STORE_CALLS_MAX, bytes_max = STORE_CALL_BYTES_MAX;
     if (!store_op_settles(op->kind)) {
         calls_max -= calls_max * STORE_RESERVED_PCT / 100;
@@ -234,6 +288,7 @@ struct store_call *store_ask(struct store *store, const struct idem_op *op, bool
 {
     struct store_call *call;
     CHECK(op->name.bucket < IDEM_BUCKETS && op->processor.len <= IDEM_PROCESSOR_BYTES_MAX);
+    CHECK(op->limit_count >= 0 && op->limit_count <= LIMITS_MAX);
     call = take_in(store, op);
     if (call == NULL) {
         stats_add(store->options.stats, store->stat_refused, 1);
@@ -351,12 +406,18 @@ void store_call_end_later(struct store_call *call, enum store_status status)
 static void on_answering(struct deferred *deferred)
 {
     struct store *store = container_of(deferred, struct store, answering);
-    struct list now;
+    struct list now, limits_now;
     struct store_call *call;
+    struct store_limit_call *limit_call;
     list_init(&now);
+    list_init(&limits_now);
     list_move_all(&now, &store->answers);
+    list_move_all(&limits_now, &store->limit_answers);
     while ((call = list_first(&now, struct store_call, in_calls)) != NULL) {
         store_call_end(call, call->status, NULL);
+    }
+    while ((limit_call = list_first(&limits_now, struct store_limit_call, in_calls)) != NULL) {
+        store_limit_end(limit_call, limit_call->status, 0, NULL);
     }
 }
 
@@ -366,6 +427,156 @@ void store_call_abandon(struct store_call *call)
     call->op.kind = IDEM_ABANDON;
     call->settles = true;
     set_unsettled(call->store, call->store->unsettled + 1);
+}
+
+/* ---- limits ---- */
+
+static void on_limit_timer(struct timer *timer);
+
+static enum store_limit_kind limit_kind(unsigned flags)
+{
+    if ((flags & LIMIT_CHECK) != 0) {
+        return STORE_LIMIT_CHECK;
+    }
+    return (flags & LIMIT_FORCE) != 0 ? STORE_LIMIT_CHARGE : STORE_LIMIT_LEASE;
+}
+
+static void copy_ref(struct store_limit_call *call, const struct limit_ref *ref)
+{
+    char *at = call->name;
+    CHECK(limit_ref_is_sound(ref));
+    call->ref = *ref;
+    copy_run(&call->ref.limit, &at);
+    if (call->kind == STORE_LIMIT_CHECK) {
+        call->ref.ask.cost = 1;
+    }
+}
+
+struct store_limit_call *store_limit(struct store *store, const struct limit_ref *ref, uint64_t want,
+                                     uint32_t timeout_ms, store_limit_done done, void *owner)
+{
+    struct store_limit_call *call = store->closing ? NULL : pool_get(&store->limits_pool);
+    if (call == NULL) {
+        stats_add(store->options.stats, store->stat_refused, 1);
+        return NULL;
+    }
+    call->store = store;
+    call->kind = limit_kind(ref->ask.flags);
+    copy_ref(call, ref);
+    call->want = want;
+    call->done = done;
+    call->owner = owner;
+    call->asked_us = loop_now_us(store->options.loop);
+    list_init(&call->in_calls);
+    list_init(&call->in_kind);
+    list_push_back(&store->limit_calls, &call->in_calls);
+    timer_init(&call->timer, store->options.loop, on_limit_timer);
+    timer_set_after(&call->timer, timeout_ms * CLOCK_US_PER_MS);
+    if (store->kind->limit == NULL) { /* of a kind that does not know limits yet */
+        store_limit_end_later(call, STORE_DOWN);
+    } else {
+        store->kind->limit(store, call);
+    }
+    return call;
+}
+
+/* A charge goes on: what it counts has happened. */
+void store_limit_forget(struct store_limit_call *call)
+{
+    call->done = NULL;
+    if (!call->leaving && !call->told && call->kind != STORE_LIMIT_CHARGE) {
+        call->told = true;
+        timer_stop(&call->timer);
+        call->store->kind->limit_forget(call->store, call);
+    }
+}
+
+static void tell_limit(struct store_limit_call *call, enum store_status status, uint64_t granted,
+                       const struct limit_told *told)
+{
+    struct store *store = call->store;
+    store_limit_done done = call->done;
+    CHECK((status == STORE_OK) == (told != NULL));
+    stats_add(store->options.stats, store->stat_limits[call->kind][status], 1);
+    if (status == STORE_OK) {
+        stats_observe(store->options.stats, store->stat_limit_duration[call->kind],
+                      loop_now_us(store->options.loop) - call->asked_us);
+    }
+    call->told = true;
+    call->done = NULL;
+    timer_stop(&call->timer);
+    if (done != NULL) {
+        done(call->owner, status, granted, told);
+    }
+}
+
+/* Nobody waits longer; a late reply is nobody's. */
+static void give_up_limit(struct store_limit_call *call)
+{
+    tell_limit(call, STORE_DOWN, 0, NULL);
+    call->store->kind->limit_forget(call->store, call);
+}
+
+static void on_limit_timer(struct timer *timer)
+{
+    struct store_limit_call *call = container_of(timer, struct store_limit_call, timer);
+    if (!call->leaving) { /* else it is being told this very turn */
+        give_up_limit(call);
+    }
+}
+
+void store_limit_end(struct store_limit_call *call, enum store_status status, uint64_t granted,
+                     const struct limit_told *told)
+{
+    struct store *store = call->store;
+    CHECK(call->aside == NULL);
+    call->leaving = true;
+    if (!call->told) {
+        tell_limit(call, status, granted, told);
+    }
+    timer_stop(&call->timer);
+    list_remove(&call->in_calls);
+    list_remove(&call->in_kind);
+    pool_put(&store->limits_pool, call);
+}
+
+void store_limit_end_later(struct store_limit_call *call, enum store_status status)
+{
+    struct store *store = call->store;
+    CHECK(status != STORE_OK && !call->leaving);
+    call->leaving = true;
+    call->status = status;
+    list_remove(&call->in_kind);
+    list_remove(&call->in_calls);
+    list_push_back(&store->limit_answers, &call->in_calls);
+    loop_defer(store->options.loop, &store->answering);
+}
+
+/* The store closes: whoever waits is told, and the kind that nobody does. */
+static void give_up_limits(struct store *store)
+{
+    struct list now;
+    struct store_limit_call *call;
+    list_init(&now);
+    list_move_all(&now, &store->limit_calls);
+    while ((call = list_first(&now, struct store_limit_call, in_calls)) != NULL) {
+        list_remove(&call->in_calls);
+        list_push_back(&store->limit_calls, &call->in_calls);
+        if (!call->told) {
+            give_up_limit(call);
+        }
+    }
+}
+
+void store_fleet_set(struct store *store, uint32_t count)
+{
+    store->fleet = count > 0 ? count : 1;
+    stats_set(store->options.stats, store->stat_fleet, store->fleet);
+}
+
+uint32_t store_fleet(const struct store *store)
+{
+    return store->fleet;
 }
 
 /* ---- counts ---- */
@@ -495,6 +706,7 @@ static void on_close_timer(struct timer *timer)
     struct store *store = container_of(timer, struct store, close_timer);
     store->closed_kind = true;
     store_walk_over(&store->walk, false);
+    give_up_limits(store);
     store->kind->close(store);
 }
 
@@ -518,11 +730,11 @@ static void on_burial(struct deferred *deferred)
     const struct store_kind *kind = store->kind;
     void (*closed)(void *owner) = store->closed;
     void *owner = store->closed_owner;
-    if (!list_empty(&store->answers)) {
+    if (!list_empty(&store->answers) || !list_empty(&store->limit_answers)) {
         loop_defer(store->options.loop, &store->burial); /* told at the end of this turn */
         return;
     }
-    CHECK(list_empty(&store->calls) && store->calls_count == 0);
+    CHECK(list_empty(&store->calls) && store->calls_count == 0 && list_empty(&store->limit_calls));
     store_uninit(store);
     kind->free(store);
     if (closed != NULL) {

@@ -8,6 +8,10 @@
  *                              │ store_call_tell: the asker knows; the kind still works at it
  *   done, heard ◀──────────────┴ store_call_end: told if it was not, and gone
  *
+ * A question about a limit alone goes the same way (store_limit, limit,
+ * store_limit_end), but its time is looked after here: when that is over, its
+ * asker is told, and the kind that nobody waits (limit_forget).
+ *
  * A kind embeds struct store as its first member.
  */
 #ifndef WEIR_STORE_INTERNAL_H
@@ -21,7 +25,7 @@
 /* What settles a payment may use all of the bounds; the rest of the operations leave this part of them free. */
 #define STORE_RESERVED_PCT 25u
 
-/* Bytes of an op that fit into its call; more are malloc'ed. */
+/* Bytes of an op that fit into its call (three limits and the sealed upstream key of a UUID do); more are malloc'ed. */
 #define STORE_CALL_SMALL_BYTES 384
 
 struct store_call {
@@ -55,7 +59,35 @@ struct store_call {
     uint64_t sent_on, begun_on; /* redis: connections, of the last try and of a begin that is abandoned */
     void *aside;            /* NULL again before store_call_end */
 
-    char small[STORE_CALL_SMALL_BYTES];
+    _Alignas(struct limit_ref) char small[STORE_CALL_SMALL_BYTES];
+};
+
+/* Of a limit's name. */
+#define STORE_LIMIT_NAME_BYTES_MAX 63
+
+/* What is asked, by the flags of its ask. */
+enum store_limit_kind { STORE_LIMIT_LEASE, STORE_LIMIT_CHECK, STORE_LIMIT_CHARGE, STORE_LIMIT_KIND_COUNT };
+
+struct store_limit_call {
+    struct list in_calls;    /* store->limit_calls, or store->limit_answers when it waits for its answer to be told */
+    struct list in_kind;     /* the kind's */
+    struct store *store;
+    enum store_limit_kind kind;
+    struct limit_ref ref;    /* its name stands in `name` */
+    uint64_t want;           /* LEASE */
+    store_limit_done done;   /* NULL: nobody waits (any more) */
+    void *owner;
+    bool told;               /* the asker knows, or does not want to */
+    bool leaving;            /* it waits in store->limit_answers: no longer the kind's */
+    enum store_status status; /* while it does */
+    uint64_t asked_us;       /* by clock_now_us */
+    struct timer timer;      /* its time */
+
+    /* The kind's own. */
+    bool whole;              /* redis: ask by EVAL */
+    void *aside;             /* NULL again before store_limit_end */
+
+    char name[STORE_LIMIT_NAME_BYTES_MAX];
 };
 
 struct store_walk {
@@ -83,6 +115,14 @@ struct store_kind {
     void (*submit)(struct store *store, struct store_call *call);
     /* Nobody waits for this call any more (told is set): a BEGIN is to be abandoned, the others may go or go on. */
     void (*forget)(struct store *store, struct store_call *call);
+
+    /* A question about a limit. It may be ended by store_limit_end_later from inside, never by store_limit_end. */
+    void (*limit)(struct store *store, struct store_limit_call *call);
+    /*
+     * Nobody waits for it any more (told is set): to be ended as well, from inside or when the kind is through with
+     * it; before store_gone in any case. What it would have charged may be charged or not.
+     */
+    void (*limit_forget)(struct store *store, struct store_limit_call *call);
 
     /* store->walk is set up. Tells by store_walk_tell, ends by store_walk_over, never from inside. False: no memory. */
     bool (*walk)(struct store *store);
@@ -117,6 +157,11 @@ struct store {
     size_t bytes_held;       /* of large ones */
     uint64_t last_number;
 
+    struct pool limits_pool;
+    struct list limit_calls;   /* the kind has them */
+    struct list limit_answers; /* told at the end of this turn */
+    uint32_t fleet;            /* weirs that share this store; at least 1; by store_fleet_set */
+
     bool up, ever_up;
     uint64_t bytes_used, bytes_max; /* as store_bytes_set told them */
 
@@ -135,7 +180,9 @@ struct store {
 
     stats_id stat_requests[IDEM_OP_COUNT][STORE_STATUS_COUNT];
     stats_id stat_duration[IDEM_OP_COUNT];
-    stats_id stat_up, stat_refused, stat_unsettled, stat_bytes_used, stat_bytes_max;
+    stats_id stat_limits[STORE_LIMIT_KIND_COUNT][STORE_STATUS_COUNT];
+    stats_id stat_limit_duration[STORE_LIMIT_KIND_COUNT];
+    stats_id stat_up, stat_refused, stat_unsettled, stat_bytes_used, stat_bytes_max, stat_fleet;
 };
 
 /* For a kind's open, before anything else; and what undoes it when that open fails later. */
@@ -163,6 +210,17 @@ void store_call_drop(struct store_call *call);
 void store_call_end_later(struct store_call *call, enum store_status status);
 /* The op of a call becomes the abandon of its begin, which nobody waits for: in place, so that it cannot fail. */
 void store_call_abandon(struct store_call *call);
+
+/*
+ * Lets go of a question about a limit; tells the asker, if one still waits.
+ * From an event of the loop, or from inside limit_forget. `told` with STORE_OK.
+ */
+void store_limit_end(struct store_limit_call *call, enum store_status status, uint64_t granted,
+                     const struct limit_told *told);
+/* The same at the end of this turn, for what cannot be asked (never STORE_OK). The call is no longer the kind's. */
+void store_limit_end_later(struct store_limit_call *call, enum store_status status);
+/* So many weirs share this store now, this one included; 0 is taken for 1. */
+void store_fleet_set(struct store *store, uint32_t count);
 
 /*
  * For operations of the store's own (the sweep's): what `heard` is told and
