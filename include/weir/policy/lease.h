@@ -39,6 +39,7 @@ struct lease {
     uint64_t remaining;      /* in the bucket, as the store said last */
     uint64_t reset_at_us;    /* when its debt is paid, as the store said last */
     uint64_t refused_until_us; /* when a token may be had, as the store said last: Retry-After */
+    uint64_t low_max;        /* so few in hand are low, at most; 0: not worth asking before they are used up */
     bool asking;             /* the store is being asked: one question at a time */
 };
 
@@ -53,9 +54,15 @@ void lease_note(struct lease *lease, uint64_t now_us);
 enum lease_word lease_look(const struct lease *lease, uint64_t now_us);
 /* Uses a token: lease_look said LEASE_HAS. */
 void lease_use(struct lease *lease, uint64_t now_us);
-/* How many tokens to ask for: at least 1; `waiting` requests wait for them. */
+/*
+ * How many tokens to ask for, right after lease_note: at least 1, and with what
+ * is in hand no more than burst / (2 * fleet). `waiting` requests wait for them.
+ */
 uint64_t lease_want(const struct lease *lease, const struct limit_rate *rate, uint32_t fleet, uint32_t waiting);
-/* Whether the next run should be asked for already, so that nobody waits: `trip_us` is what a question takes. */
+/*
+ * Whether the next run should be asked for already, so that nobody waits:
+ * `trip_us` is what a question takes. Not while the store is being asked.
+ */
 bool lease_runs_low(const struct lease *lease, uint64_t now_us, uint64_t trip_us);
 
 /* The store was asked at `sent_us`. Sets asking. */
