@@ -5,78 +5,13 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "admin_internal.h"
 #include "app_internal.h"
-#include "weir/app/query.h"
-#include "weir/base/json.h"
 
-#define JSON_TYPE "application/json"
-#define TEXT_TYPE "text/plain; charset=utf-8"
-#define JSON_BYTES (64 * 1024)
-#define JSON_BYTES_MAX (4 * 1024 * 1024)
 #define SOCKET_UMASK 0117 /* leaves 0660 */
-
-void admin_reply_json(struct httpd_request *request, uint16_t status,
-                      void (*write)(const void *what, struct json *json), const void *what)
-{
-    struct buf *body = httpd_body(request);
-    for (size_t size = JSON_BYTES; size <= JSON_BYTES_MAX; size *= 4) {
-        char *text = malloc(size);
-        struct json json;
-        if (text == NULL) {
-            break;
-        }
-        json_init(&json, text, size);
-        write(what, &json);
-        bool fits = !json.overflow && buf_append(body, json_bytes(&json), BLOCKS_MAY) == ERR_OK &&
-                    buf_append(body, BYTES("\n"), BLOCKS_MAY) == ERR_OK;
-        free(text);
-        if (fits) {
-            httpd_reply(request, status, JSON_TYPE);
-            return;
-        }
-    }
-    httpd_reply_text(request, 500, JSON_TYPE, BYTES("{\"ok\":false,\"text\":\"the answer is too large\"}\n"));
-}
-
-bool admin_wants_text(const struct httpd_request *request)
-{
-    return query_says(request->query, "as", "text");
-}
-
-void admin_reply_shown(struct httpd_request *request, uint16_t status, bool fits)
-{
-    if (fits) {
-        httpd_reply(request, status, TEXT_TYPE);
-    } else {
-        httpd_reply_text(request, 500, TEXT_TYPE, BYTES("the answer is too large\n"));
-    }
-}
-
-static void write_sentence(const void *what, struct json *json)
-{
-    json_object_open(json);
-    json_put_bool(json, "ok", false);
-    json_put_text(json, "text", what);
-    json_object_close(json);
-}
-
-void admin_reply_sentence(struct httpd_request *request, uint16_t status, const char *sentence)
-{
-    struct buf *body = httpd_body(request);
-    if (!admin_wants_text(request)) {
-        admin_reply_json(request, status, write_sentence, sentence);
-        return;
-    }
-    bool fits = buf_append(body, BYTES("weir: "), BLOCKS_MAY) == ERR_OK &&
-                buf_append(body, bytes_from_text(sentence), BLOCKS_MAY) == ERR_OK &&
-                buf_append(body, BYTES("\n"), BLOCKS_MAY) == ERR_OK;
-    admin_reply_shown(request, status, fits);
-}
 
 bool admin_caller(const struct httpd_request *request, struct peer_identity *peer)
 {
@@ -176,7 +111,7 @@ static void on_request(void *owner, struct httpd_request *request)
         CALLS[i].serve(owner, request);
         return;
     }
-    httpd_reply_text(request, 404, JSON_TYPE, BYTES("{\"ok\":false,\"text\":\"no such call\"}\n"));
+    httpd_reply_text(request, 404, ADMIN_JSON_TYPE, BYTES("{\"ok\":false,\"text\":\"no such call\"}\n"));
 }
 
 bool admin_open(struct app *app, const struct conf *conf, char *why, size_t size)

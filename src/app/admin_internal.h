@@ -14,6 +14,9 @@ struct json;
 struct records;
 
 #define ADMIN_ACTOR_BYTES 128
+#define ADMIN_JSON_TYPE "application/json"
+
+/* admin_reply.c */
 
 /* JSON unless a terminal asks: `?as=text`. */
 bool admin_wants_text(const struct httpd_request *request);
@@ -24,6 +27,9 @@ void admin_reply_json(struct httpd_request *request, uint16_t status,
 void admin_reply_shown(struct httpd_request *request, uint16_t status, bool fits);
 /* One sentence, as JSON {"ok":false,"text":...} or for a terminal. */
 void admin_reply_sentence(struct httpd_request *request, uint16_t status, const char *sentence);
+
+/* admin.c */
+
 /* Who asks. False: not known. */
 WEIR_MUSTCHECK bool admin_caller(const struct httpd_request *request, struct peer_identity *peer);
 /* "uid 0, pid 4711", or with a name "uid 0 (root), pid 4711". `peer` NULL: "unknown"; `user` NULL or empty: no name. */

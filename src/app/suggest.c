@@ -2,11 +2,10 @@
  * "did you mean": the candidate at the smallest edit distance (insert, delete,
  * replace, swap of neighbours), if it is small for the word's length.
  */
-#include <stddef.h>
+#include "suggest_internal.h"
+
 #include <stdint.h>
 #include <string.h>
-
-#include "verbs_internal.h"
 
 #define WORD_BYTES_MAX 96
 

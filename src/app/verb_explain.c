@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "suggest_internal.h"
 #include "verbs_internal.h"
 #include "weir/conf/conf.h"
 #include "weir/policy/reason.h"

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "suggest_internal.h"
 #include "version_internal.h"
 #include "weir/base/check.h"
 

@@ -40,15 +40,4 @@ int verb_ask_and_print(const struct verb_args *args, const char *method, const c
 /* verb_idempotency.c */
 int verb_idempotency(const struct verb_args *args);
 
-/* suggest.c */
-
-/* The nearest of the words that were offered. */
-struct suggest {
-    const char *word;      /* borrowed: what was typed */
-    const char *nearest;   /* borrowed from the offers; NULL: none is near */
-    size_t distance;
-};
-void suggest_begin(struct suggest *suggest, const char *word);
-void suggest_offer(struct suggest *suggest, const char *candidate);
-
 #endif
