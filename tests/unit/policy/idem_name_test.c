@@ -118,8 +118,8 @@ static void test_words_of_the_contract(void **state)
     static const char *const states[IDEM_STATE_COUNT] = {"none", "in_progress", "unknown", "done"};
     static const char *const hows[IDEM_HOW_COUNT] = {"replay", "late", "operator", "expired"};
     static const char *const verdicts[IDEM_VERDICT_COUNT] = {
-        "NEW",  "TAKEN_OVER", "REPLAY",  "RECEIPT",    "BUSY",     "STUCK", "MISMATCH", "OK",
-        "LOST", "REFUSED",    "ALREADY", "REASSERTED", "CONFLICT", "NONE",  "EXPIRED",
+        "NEW", "TAKEN_OVER", "REPLAY",  "RECEIPT",    "BUSY",     "STUCK", "LIMITED", "MISMATCH",
+        "OK",  "LOST",       "REFUSED", "ALREADY",    "REASSERTED", "CONFLICT", "NONE", "EXPIRED",
     };
 
     (void)state;
