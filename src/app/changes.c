@@ -66,6 +66,9 @@ static bool profile_equal(const struct conf_profile *a, const struct conf_profil
            texts_equal(a->print_fields, a->print_field_count, b->print_fields, b->print_field_count) &&
            texts_equal(a->kept_fields, a->kept_field_count, b->kept_fields, b->kept_field_count) &&
            text_equal(a->replay_marker, b->replay_marker) && a->errors == b->errors &&
+           codes_equal(a->declined, a->declined_count, b->declined, b->declined_count) &&
+           texts_equal(a->declined_words, a->declined_word_count, b->declined_words, b->declined_word_count) &&
+           texts_equal(a->test_keys, a->test_key_count, b->test_keys, b->test_key_count) &&
            a->should_retry == b->should_retry && a->key_reused_status == b->key_reused_status &&
            a->key_in_progress_status == b->key_in_progress_status &&
            a->outcome_unknown_status == b->outcome_unknown_status;
@@ -80,6 +83,54 @@ static bool idempotency_equal(const struct conf_idempotency *a, const struct con
            a->upstream_key == b->upstream_key && a->keep_ms == b->keep_ms &&
            a->keep_receipt_ms == b->keep_receipt_ms && a->keep_unknown_ms == b->keep_unknown_ms &&
            a->wait_ms == b->wait_ms && a->pass_when_down == b->pass_when_down;
+}
+
+static bool rate_equal(const struct conf_rate *a, const struct conf_rate *b)
+{
+    return a->tokens == b->tokens && a->per_us == b->per_us;
+}
+
+static bool parts_equal(const struct conf_limit *a, const struct conf_limit *b)
+{
+    bool equal = a->part_count == b->part_count;
+    for (int i = 0; equal && i < a->part_count; i++) {
+        equal = a->parts[i].kind == b->parts[i].kind && text_equal(a->parts[i].header, b->parts[i].header);
+    }
+    return equal;
+}
+
+static bool tiers_equal(const struct conf_limit *a, const struct conf_limit *b)
+{
+    bool equal = a->tier_count == b->tier_count;
+    for (int i = 0; equal && i < a->tier_count; i++) {
+        const struct conf_limit_tier *one = &a->tiers[i], *other = &b->tiers[i];
+        equal = text_equal(one->name, other->name) && rate_equal(&one->rate, &other->rate) &&
+                one->burst == other->burst && one->concurrent == other->concurrent;
+    }
+    return equal;
+}
+
+static bool limit_equal(const struct conf_limit *a, const struct conf_limit *b)
+{
+    return parts_equal(a, b) && rate_equal(&a->rate, &b->rate) && a->burst == b->burst &&
+           a->concurrent == b->concurrent && a->mode == b->mode && a->store_down == b->store_down &&
+           a->charge_on == b->charge_on && tiers_equal(a, b);
+}
+
+/* Lists of indices into limits, of two configurations: by the names. */
+static bool limit_names_equal(const struct conf *before, const int *a, int a_count, const struct conf *after,
+                              const int *b, int b_count)
+{
+    bool equal = a_count == b_count;
+    for (int i = 0; equal && i < a_count; i++) {
+        equal = text_equal(before->limits[a[i]].name, after->limits[b[i]].name);
+    }
+    return equal;
+}
+
+static bool class_equal(const struct conf_route *a, const struct conf_route *b)
+{
+    return a->class_written == b->class_written && (!a->class_written || a->class == b->class);
 }
 
 static bool tenants_equal(const struct conf_tenants *a, const struct conf_tenants *b)
@@ -146,7 +197,8 @@ static bool route_equal(const struct conf *before, const struct conf_route *a, c
            a->path_is_prefix == b->path_is_prefix &&
            text_equal(before->processors[a->processor].name, after->processors[b->processor].name) &&
            a->body_bytes == b->body_bytes && a->response_ms == b->response_ms && a->total_ms == b->total_ms &&
-           a->stream_request == b->stream_request && idempotency_equal(&a->idempotency, &b->idempotency);
+           a->stream_request == b->stream_request && idempotency_equal(&a->idempotency, &b->idempotency) &&
+           limit_names_equal(before, a->limits, a->limit_count, after, b->limits, b->limit_count) && class_equal(a, b);
 }
 
 static int find_route(const struct conf *conf, const char *name)
@@ -163,6 +215,16 @@ static int find_processor(const struct conf *conf, const char *name)
 {
     for (int i = 0; i < conf->processor_count; i++) {
         if (text_equal(conf->processors[i].name, name)) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+static int find_limit(const struct conf *conf, const char *name)
+{
+    for (int i = 0; i < conf->limit_count; i++) {
+        if (text_equal(conf->limits[i].name, name)) {
             return i;
         }
     }
@@ -212,6 +274,21 @@ static void compare_processors(struct changes *changes, const struct conf *befor
     changes->processors_removed = before->processor_count - kept;
 }
 
+static void compare_limits(struct changes *changes, const struct conf *before, const struct conf *after)
+{
+    int kept = 0;
+    for (int i = 0; i < after->limit_count; i++) {
+        int old = find_limit(before, after->limits[i].name);
+        if (old < 0) {
+            changes->limits_added++;
+            continue;
+        }
+        kept++;
+        changes->limits_changed += !limit_equal(&before->limits[old], &after->limits[i]);
+    }
+    changes->limits_removed = before->limit_count - kept;
+}
+
 static void compare_listeners(struct changes *changes, const struct conf *before, const struct conf *after)
 {
     for (int i = 0; i < after->listener_count; i++) {
@@ -222,6 +299,9 @@ static void compare_listeners(struct changes *changes, const struct conf *before
         }
         changes->listeners_kept++;
         changes->listeners_renamed += !text_equal(old->name, after->listeners[i].name);
+        changes->listeners_limited +=
+            !limit_names_equal(before, old->accept_limits, old->accept_limit_count, after,
+                               after->listeners[i].accept_limits, after->listeners[i].accept_limit_count);
     }
     for (int i = 0; i < before->listener_count; i++) {
         changes->listeners_closed += find_listener(after, &before->listeners[i]) == NULL;
@@ -235,6 +315,7 @@ void changes_between(struct changes *changes, const struct conf *before, const s
     const struct conf *old = before != NULL ? before : &NOTHING;
     compare_routes(changes, old, after);
     compare_processors(changes, old, after);
+    compare_limits(changes, old, after);
     compare_listeners(changes, old, after);
     if (before != NULL) {
         changes->monitor_differs = before->monitor_present != after->monitor_present ||
@@ -273,10 +354,14 @@ const char *changes_text(const struct changes *changes, char *text, size_t size)
     add_count(text, size, changes->processors_changed, "processor", "changed");
     add_count(text, size, changes->processors_added, "processor", "added");
     add_count(text, size, changes->processors_removed, "processor", "removed");
+    add_count(text, size, changes->limits_changed, "limit", "changed");
+    add_count(text, size, changes->limits_added, "limit", "added");
+    add_count(text, size, changes->limits_removed, "limit", "removed");
     add_count(text, size, changes->listeners_opened, "listener", "opened");
     add_count(text, size, changes->listeners_closed, "listener", "closed");
     add_count(text, size, changes->listeners_kept, "listener", "kept");
     add_count(text, size, changes->listeners_renamed, "listener", "renamed");
+    add_count(text, size, changes->listeners_limited, "listener", "under other limits");
     if (changes->tenants_differ) {
         add_words(text, size, "tenants changed");
     }

@@ -14,6 +14,8 @@ struct changes {
     bool routes_reordered;   /* the same routes in another order: the first match wins */
     int processors_added, processors_removed, processors_changed;
     int listeners_kept, listeners_opened, listeners_closed;
+    int listeners_limited;   /* of the kept ones: new connections are charged to other limits */
+    int limits_added, limits_removed, limits_changed; /* what was counted goes on by name */
     bool tenants_differ;     /* who the callers are: the keys of whoever changes name count anew */
     int listeners_renamed;   /* of the kept ones: the same address under another name */
     /* Written differently, but only a restart brings them into force. */

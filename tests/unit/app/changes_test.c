@@ -127,6 +127,9 @@ static void test_a_profile_counts_by_what_it_says(void **state)
         {.name = "mine", .final = codes, .final_count = 1, .kept_fields = fields, .kept_field_count = 1},
         {.name = "mine", .final = codes, .final_count = 1, .replay_marker = "A: b"},
         {.name = "mine", .final = codes, .final_count = 1, .errors = CONF_ERRORS_ADYEN},
+        {.name = "mine", .final = codes, .final_count = 1, .declined = codes, .declined_count = 1},
+        {.name = "mine", .final = codes, .final_count = 1, .declined_words = words, .declined_word_count = 1},
+        {.name = "mine", .final = codes, .final_count = 1, .test_keys = words, .test_key_count = 1},
         {.name = "mine", .final = codes, .final_count = 1, .should_retry = true},
         {.name = "mine", .final = codes, .final_count = 1, .key_reused_status = 400},
         {.name = "mine", .final = codes, .final_count = 1, .key_in_progress_status = 400},
@@ -188,6 +191,91 @@ static void test_idempotency_makes_a_route_another(void **state)
     assert_string_equal(text_of_idempotency(one, one), "");
     /* What a route would do that does nothing is nothing to tell. */
     assert_string_equal(text_of_idempotency((struct conf_idempotency){.wait_ms = 1}, (struct conf_idempotency){0}), "");
+}
+
+static const char *text_of_limits(struct conf_limit *before_limits, int before_count, struct conf_limit *after_limits,
+                                  int after_count)
+{
+    const struct conf before = {.limits = before_limits, .limit_count = before_count};
+    const struct conf after = {.limits = after_limits, .limit_count = after_count};
+    return text_between(&before, &after);
+}
+
+static void test_limits_are_compared_by_name(void **state)
+{
+    struct conf_limit before[] = {{.name = "writes", .burst = 1}, {.name = "old"}, {.name = "same"}, {.name = "all"}};
+    struct conf_limit after[] = {{.name = "same"}, {.name = "writes", .burst = 2}, {.name = "new"},
+                                 {.name = "all", .concurrent = 5}, {.name = "newer"}};
+    (void)state;
+    assert_string_equal(text_of_limits(before, 4, after, 5), "2 limits changed, 2 limits added, 1 limit removed");
+    assert_string_equal(text_of_limits(before, 0, after, 1), "1 limit added");
+    assert_string_equal(text_of_limits(before, 4, before, 4), "");
+}
+
+static void test_a_limit_counts_by_what_it_says(void **state)
+{
+    struct conf_limit_part tenant = {.kind = CONF_PART_TENANT}, address = {.kind = CONF_PART_CLIENT_IP};
+    struct conf_limit_part one_header = {.kind = CONF_PART_HEADER, .header = "A"};
+    struct conf_limit_part other_header = {.kind = CONF_PART_HEADER, .header = "B"};
+    struct conf_limit_tier gold = {.name = "gold", .burst = 1}, more = {.name = "gold", .burst = 2};
+    struct conf_limit_tier faster = {.name = "gold", .burst = 1, .rate = {1, 1}};
+    struct conf_limit_tier wider = {.name = "gold", .burst = 1, .concurrent = 1}, silver = {.name = "silver", .burst = 1};
+    struct conf_limit one = {.name = "a", .parts = &tenant, .part_count = 1, .tiers = &gold, .tier_count = 1};
+    struct conf_limit by_header = one, other;
+    (void)state;
+#define DIFFERS(from, member, value)                                                                                   \
+    do {                                                                                                               \
+        other = from;                                                                                                  \
+        other.member = value;                                                                                          \
+        assert_string_equal(text_of_limits(&from, 1, &other, 1), "1 limit changed");                                   \
+    } while (0)
+    DIFFERS(one, parts, &address);
+    DIFFERS(one, part_count, 0);
+    DIFFERS(one, rate.tokens, 1);
+    DIFFERS(one, rate.per_us, 1);
+    DIFFERS(one, burst, 1);
+    DIFFERS(one, concurrent, 1);
+    DIFFERS(one, mode, CONF_LIMIT_SHADOW);
+    DIFFERS(one, store_down, CONF_LIMIT_CLOSED);
+    DIFFERS(one, charge_on, CONF_CHARGE_ON_DECLINE);
+    DIFFERS(one, tier_count, 0);
+    DIFFERS(one, tiers, &more);
+    DIFFERS(one, tiers, &faster);
+    DIFFERS(one, tiers, &wider);
+    DIFFERS(one, tiers, &silver);
+    by_header.parts = &one_header;
+    DIFFERS(by_header, parts, &other_header);
+#undef DIFFERS
+}
+
+static const char *text_of_routes(struct conf_route before_route, struct conf_limit *before_limits,
+                                  struct conf_route after_route, struct conf_limit *after_limits)
+{
+    struct conf_processor processor = {.name = "acme"};
+    before_route.name = after_route.name = "all";
+    const struct conf before = {.profiles = profiles, .processors = &processor, .routes = &before_route,
+                                .route_count = 1, .limits = before_limits, .limit_count = 2};
+    const struct conf after = {.profiles = profiles, .processors = &processor, .routes = &after_route,
+                               .route_count = 1, .limits = after_limits, .limit_count = 2};
+    return text_between(&before, &after);
+}
+
+static void test_limits_and_class_make_a_route_another(void **state)
+{
+    struct conf_limit limits[] = {{.name = "a"}, {.name = "b"}}, moved[] = {{.name = "b"}, {.name = "a"}};
+    int first[] = {0, 1}, second[] = {1, 0};
+    const struct conf_route both = {.limits = first, .limit_count = 2}, one = {.limits = first, .limit_count = 1};
+    const struct conf_route swapped = {.limits = second, .limit_count = 2};
+    const struct conf_route list = {.class_written = true, .class = CONF_CLASS_LIST};
+    const struct conf_route test = {.class_written = true, .class = CONF_CLASS_TEST};
+    (void)state;
+    assert_string_equal(text_of_routes(both, limits, one, limits), "1 route changed");
+    assert_string_equal(text_of_routes(both, limits, swapped, limits), "1 route changed");
+    /* Where a limit stands in the file is nothing. */
+    assert_string_equal(text_of_routes(both, limits, swapped, moved), "");
+    assert_string_equal(text_of_routes(list, limits, test, limits), "1 route changed");
+    assert_string_equal(text_of_routes(list, limits, (struct conf_route){.class = CONF_CLASS_LIST}, limits), "1 route changed");
+    assert_string_equal(text_of_routes((struct conf_route){.class = CONF_CLASS_LIST}, limits, (struct conf_route){0}, limits), "");
 }
 
 static void test_other_tenants_are_said(void **state)
@@ -290,6 +378,20 @@ static void test_a_listener_under_another_name_is_kept_and_renamed(void **state)
     assert_string_equal(text_between(&before, &after), "2 listeners kept, 1 listener renamed");
 }
 
+static void test_a_listener_whose_connections_count_elsewhere_is_said(void **state)
+{
+    int index[] = {0};
+    struct conf_limit limits[] = {{.name = "a"}};
+    struct conf_listener bare = {.name = "in", .address = at("127.0.0.1:1")}, limited = bare;
+    const struct conf before = {.limits = limits, .limit_count = 1, .listeners = &bare, .listener_count = 1};
+    const struct conf after = {.limits = limits, .limit_count = 1, .listeners = &limited, .listener_count = 1};
+    (void)state;
+    limited.accept_limits = index;
+    limited.accept_limit_count = 1;
+    assert_string_equal(text_between(&before, &after), "1 listener kept, 1 listener under other limits");
+    assert_string_equal(text_between(&after, &after), "1 listener kept");
+}
+
 static void test_a_small_text_is_cut_not_overrun(void **state)
 {
     const struct changes changes = {.routes_changed = 3, .listeners_kept = 2};
@@ -309,12 +411,16 @@ int main(void)
         cmocka_unit_test(test_a_profile_counts_by_what_it_says),
         cmocka_unit_test(test_listening_on_for_late_answers_makes_a_processor_another),
         cmocka_unit_test(test_idempotency_makes_a_route_another),
+        cmocka_unit_test(test_limits_are_compared_by_name),
+        cmocka_unit_test(test_a_limit_counts_by_what_it_says),
+        cmocka_unit_test(test_limits_and_class_make_a_route_another),
         cmocka_unit_test(test_other_tenants_are_said),
         cmocka_unit_test(test_another_store_waits_for_a_restart),
         cmocka_unit_test(test_what_a_running_store_takes_over_needs_no_restart),
         cmocka_unit_test(test_what_a_restart_needs_is_said),
         cmocka_unit_test(test_a_listener_that_moves_is_closed_and_opened),
         cmocka_unit_test(test_a_listener_under_another_name_is_kept_and_renamed),
+        cmocka_unit_test(test_a_listener_whose_connections_count_elsewhere_is_said),
         cmocka_unit_test(test_a_small_text_is_cut_not_overrun),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
