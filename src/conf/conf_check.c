@@ -3,7 +3,7 @@
  * a payment engineer would raise in review (warnings). They run when every key
  * was read, and leave alone what was already reported. Routes are in
  * conf_check_routes.c, idempotency in conf_idempotency.c, the store and tenants
- * in conf_check_store.c.
+ * in conf_check_store.c, limits in conf_check_limits.c.
  */
 #include <stdio.h>
 #include <sys/stat.h>
@@ -466,6 +466,7 @@ void conf_check(struct conf_run *run)
     conf_idempotency_check(run);
     conf_check_tenants(run);
     conf_check_store(run);
+    conf_check_limits(run);
     check_drain(run);
     check_emptiness(run);
 }

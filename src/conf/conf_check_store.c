@@ -13,7 +13,7 @@ static struct conf_help hint(const char *text)
 
 /* ---- tenants ---- */
 
-static bool asks_for_certificates(const struct conf *conf)
+bool conf_asks_for_certificates(const struct conf *conf)
 {
     for (int i = 0; i < conf->listener_count; i++) {
         if (conf->listeners[i].tls.client_certs != CONF_CLIENT_CERTS_OFF) {
@@ -32,7 +32,7 @@ void conf_check_tenants(struct conf_run *run)
     if (node == NULL || node->bad || conf_bad_in(node, "by")) {
         return;
     }
-    if (by_certificate && !asks_for_certificates(run->conf) && !conf_bad_in(run->root, "listeners")) {
+    if (by_certificate && !conf_asks_for_certificates(run->conf) && !conf_bad_in(run->root, "listeners")) {
         conf_error(run->findings, conf_place_in(node, "by"), hint("set tls.client_certs of a listener"),
                    "tenants are their client certificates, and no listener asks for one");
     }
@@ -81,7 +81,7 @@ static bool is_below(struct bytes path, struct bytes folder)
 
 static void check_embedded(struct conf_run *run, const struct conf_node *node)
 {
-    static const char *const others[] = {"servers", "username", "password_file", "tls"};
+    static const char *const others[] = {"servers", "username", "password_file", "tls", "limit_timeout"};
     const struct conf_store *store = &run->conf->store;
 
     refuse_others(run, node, others, ARRAY_COUNT(others), "redis", "embedded");

@@ -191,12 +191,13 @@ char *conf_explain(const char *key)
         return NULL;
     }
     found = find_first(&question, WHOLE, &count);
-    if (found == NULL) {
-        found = find_first(&question, ENTRY, &count);
-    }
+    /* Before ENTRY: limits.body is the end of a listener's key, and no limit that somebody calls body. */
     if (found == NULL) {
         found = find_first(&question, END, &count);
         several = count > 1;
+    }
+    if (found == NULL) {
+        found = find_first(&question, ENTRY, &count);
     }
     if (found == NULL) {
         return NULL;

@@ -99,6 +99,7 @@ static void finish_route(struct conf_run *run, struct conf_route *route, const s
         route->path_is_prefix = true;
         route->path = conf_memory_text(run->memory, bytes_take(path, path.len - 1));
     }
+    route->class_written = conf_node_member(node, "class") != NULL;
     resolve_processor(run, route, conf_node_member(node, "to"));
 }
 

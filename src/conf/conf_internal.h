@@ -147,6 +147,7 @@ enum conf_kind {
     CONF_CHARS,  /* a set of characters, or one of `words`, which is NULL */
     CONF_PREFIX, /* of paths */
     CONF_TEXT,   /* visible ASCII */
+    CONF_RATE,   /* struct conf_rate */
     /* lists of scalars */
     CONF_ADDRESSES, /* struct addr */
     CONF_NETWORKS,  /* struct addr_net */
@@ -156,6 +157,8 @@ enum conf_kind {
     CONF_TEXTS,     /* const char * */
     CONF_METHODS,   /* of `words`; they go nowhere: conf_profiles.c reads the tree */
     CONF_SERVERS,   /* struct conf_server */
+    CONF_PARTS,     /* struct conf_limit_part */
+    CONF_NAMES,     /* of limits; they go nowhere: conf_limits.c reads the tree */
     CONF_KIND_COUNT
 };
 
@@ -170,6 +173,7 @@ struct conf_field {
 #define CONF_REQUIRED 1u /* the section that holds it is incomplete without */
 #define CONF_RESTART 2u  /* a change waits for the next start */
 #define CONF_FOLLOWS 4u  /* its default follows from other keys; `more` says how */
+#define CONF_ALONE 8u    /* of a list of values: one value stands for a list of it alone */
 
 /* One row of the key table. */
 struct conf_row {
@@ -283,6 +287,14 @@ void conf_idempotency_finish(struct conf_run *run);
 void conf_idempotency_check(struct conf_run *run);
 void conf_check_tenants(struct conf_run *run);
 void conf_check_store(struct conf_run *run);
+
+/* ---- limits (conf_limits.c, conf_check_limits.c) ---- */
+
+/* What limits do not say, and which of them routes and listeners name; whether they need the store. */
+void conf_limits_finish(struct conf_run *run);
+void conf_check_limits(struct conf_run *run);
+/* Some listener asks for client certificates. */
+bool conf_asks_for_certificates(const struct conf *conf);
 
 /* Fields that are made from other fields: a url's parts, a route's prefix, the processor that a route goes to. */
 void conf_finish(struct conf_run *run);

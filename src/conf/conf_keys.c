@@ -47,6 +47,8 @@ _Static_assert(offsetof(struct conf_listener, name) == 0, "name comes first");
 _Static_assert(offsetof(struct conf_processor, name) == 0, "name comes first");
 _Static_assert(offsetof(struct conf_route, name) == 0, "name comes first");
 _Static_assert(offsetof(struct conf_profile, name) == 0, "name comes first");
+_Static_assert(offsetof(struct conf_limit, name) == 0, "name comes first");
+_Static_assert(offsetof(struct conf_limit_tier, name) == 0, "name comes first");
 
 const char *conf_key_name(const struct conf_row *key)
 {

@@ -280,6 +280,7 @@ static bool parse_network(const struct conf_row *key, struct bytes text, struct 
 /* ---- the table of kinds ---- */
 
 #define NUMBER_PATTERN "^[0-9]+"
+#define NAME_PATTERN "^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
 
 static const struct {
     const char *noun;
@@ -294,7 +295,7 @@ static const struct {
     [CONF_BYTES] = {"size", NUMBER_PATTERN "(B|KiB|MiB|GiB|TiB)$", parse_number},
     [CONF_COUNT] = {"number", NULL, parse_number},
     [CONF_WORD] = {"word", NULL, parse_word},
-    [CONF_NAME] = {"name", "^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$", conf_kind_parse_name},
+    [CONF_NAME] = {"name", NAME_PATTERN, conf_kind_parse_name},
     [CONF_PATH] = {"absolute path", "^/", conf_kind_parse_path},
     [CONF_LISTEN] = {"ADDRESS:PORT, unix:/path or fd:N", NULL, parse_listen},
     [CONF_URL] = {"http or https url without path", "^https?://[^/?#@]+/?$", conf_kind_parse_url},
@@ -310,6 +311,8 @@ static const struct {
     [CONF_CHARS] = {"characters and ranges of them", "^[!-~]+$", conf_kind_parse_chars},
     [CONF_PREFIX] = {"start of a path", "^/[^?#*]*$", conf_kind_parse_prefix},
     [CONF_TEXT] = {"text without spaces", "^[!-~]+$", conf_kind_parse_text},
+    [CONF_RATE] = {"rate such as 100/s, 30/60s or 1/day", "^[0-9]+/[0-9]*(ms|s|m|min|h|hour|d|day)$",
+                   conf_kind_parse_rate},
     [CONF_ADDRESSES] = {"list of ADDRESS:PORT", NULL, parse_address},
     [CONF_NETWORKS] = {"list of networks", NULL, parse_network},
     [CONF_CODES] = {"list of statuses and ranges of them", "^[1-5][0-9][0-9](-[1-5][0-9][0-9])?$", conf_kind_parse_code},
@@ -318,6 +321,9 @@ static const struct {
     [CONF_TEXTS] = {"list of words", "^[!-~]+$", conf_kind_parse_entry},
     [CONF_METHODS] = {"list of methods", NULL, parse_word},
     [CONF_SERVERS] = {"list of redis or rediss urls", "^rediss?://[^/?#@]+$", conf_kind_parse_server},
+    [CONF_PARTS] = {"list of tenant, client_ip, mtls_subject, header:NAME and route",
+                    "^(tenant|client_ip|mtls_subject|route|header:[!-~]+)$", conf_kind_parse_part},
+    [CONF_NAMES] = {"list of names", NAME_PATTERN, conf_kind_parse_named},
 };
 
 bool conf_kind_parse(const struct conf_row *key, struct bytes text, struct conf_memory *memory, void *field,
@@ -395,7 +401,8 @@ const char *conf_kind_describe(const struct conf_row *key, char *text, size_t si
     if (key->kind == CONF_DURATION || key->kind == CONF_BYTES || key->kind == CONF_COUNT || key->kind == CONF_RANGE) {
         conf_append(text, size, ", %s", range_text(key, range, sizeof(range)));
     } else if (has_entries) {
-        conf_append(text, size, ", at most %llu", (unsigned long long)key->max);
+        conf_append(text, size, ", at most %llu%s", (unsigned long long)key->max,
+                    (key->flags & CONF_ALONE) != 0 ? "; or one of them" : "");
     }
     return text;
 }

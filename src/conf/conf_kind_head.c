@@ -27,7 +27,7 @@ static bool is_token(struct bytes text)
 
 #define FIELD_BYTES_MAX 128 /* of a name */
 
-static bool is_field(struct bytes text)
+bool conf_kind_is_field(struct bytes text)
 {
     return is_token(text) && text.len <= FIELD_BYTES_MAX && bytes_find(text, '*') == SIZE_MAX;
 }
@@ -35,7 +35,7 @@ static bool is_field(struct bytes text)
 CONF_KIND_PARSER(conf_kind_parse_field)
 {
     (void)key;
-    if (!is_field(text)) {
+    if (!conf_kind_is_field(text)) {
         return conf_kind_fail(fault, "is not a field of a head", "expected a name such as Stripe-Account");
     }
     *(const char **)field = conf_memory_text(memory, text);
@@ -47,7 +47,7 @@ CONF_KIND_PARSER(conf_kind_parse_start)
     bool open = text.len > 1 && text.at[text.len - 1] == '*';
 
     (void)key;
-    if (!is_field(open ? bytes_take(text, text.len - 1) : text)) {
+    if (!conf_kind_is_field(open ? bytes_take(text, text.len - 1) : text)) {
         return conf_kind_fail(fault, "is not a field of a head", "expected a name such as Stripe-Version, or Stripe-*");
     }
     *(const char **)field = conf_memory_text(memory, text);
@@ -63,7 +63,7 @@ CONF_KIND_PARSER(conf_kind_parse_line)
     for (size_t i = 0; i < value.len; i++) {
         value = value.at[i] < ' ' || value.at[i] > '~' ? BYTES_NONE : value;
     }
-    if (text.len > key->max || value.len == 0 || !is_field(bytes_take(text, colon))) {
+    if (text.len > key->max || value.len == 0 || !conf_kind_is_field(bytes_take(text, colon))) {
         return conf_kind_fail(fault, "is not a line of a head", "expected \"NAME: VALUE\"");
     }
     *(const char **)field = conf_memory_text(memory, text);
@@ -153,7 +153,7 @@ CONF_KIND_PARSER(conf_kind_parse_key)
     if (json && !is_pointer(at)) {
         return conf_kind_fail(fault, "has no valid JSON pointer", "expected one such as json:/idempotency_key (RFC 6901)");
     }
-    if (!json && !is_field(at)) {
+    if (!json && !conf_kind_is_field(at)) {
         return conf_kind_fail(fault, "has no valid field name", "expected one such as header:Idempotency-Key");
     }
     *into = (struct conf_key){.place = json ? CONF_KEY_JSON : CONF_KEY_HEADER, .at = conf_memory_text(memory, at)};
@@ -195,7 +195,7 @@ CONF_KIND_PARSER(conf_kind_parse_tenant)
         into->header = NULL;
         return true;
     }
-    if (!bytes_starts_with(text, BYTES("header:")) || !is_field(name)) {
+    if (!bytes_starts_with(text, BYTES("header:")) || !conf_kind_is_field(name)) {
         return conf_kind_fail(fault, "names no tenant", "expected header:NAME, mtls_subject or client_ip");
     }
     into->by = CONF_TENANTS_BY_HEADER;

@@ -50,6 +50,17 @@ CONF_KIND_PARSER(conf_kind_parse_name)
     return true;
 }
 
+#define NAME_BYTES_MAX 63
+
+/* An entry of a list of names, whose max is of the list. */
+CONF_KIND_PARSER(conf_kind_parse_named)
+{
+    struct conf_row as_name = *key;
+
+    as_name.max = NAME_BYTES_MAX;
+    return conf_kind_parse_name(&as_name, text, memory, field, fault);
+}
+
 static bool parse_visible(struct bytes text, size_t most, struct conf_memory *memory, void *field,
                           struct conf_fault *fault)
 {

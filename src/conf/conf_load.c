@@ -169,6 +169,19 @@ static int take_entries(struct conf_run *run, const struct conf_row *key, struct
     return (int)count;
 }
 
+/* One of a list of values. */
+static void load_entry(struct conf_run *run, const struct conf_row *key, struct conf_node *entry, char *at,
+                       const char *where)
+{
+    struct conf_fault fault;
+
+    if (entry->kind != CONF_NODE_SCALAR) {
+        report_shape(run, entry, where, "a single value", NULL);
+    } else if (!entry->bad && !conf_kind_parse(key, entry->text, run->memory, at, &fault)) {
+        report_value(run, entry, where, &fault);
+    }
+}
+
 /* Addresses, statuses and their like: every entry a scalar. */
 static void load_values(struct conf_run *run, const struct conf_row *key, struct conf_node *node, char *base,
                         const char *where)
@@ -176,6 +189,10 @@ static void load_values(struct conf_run *run, const struct conf_row *key, struct
     char *entries;
     int count;
 
+    if ((key->flags & CONF_ALONE) != 0 && node->kind == CONF_NODE_SCALAR && !conf_node_empty(node)) {
+        load_entry(run, key, node, set_array(run, key, 1, base), where);
+        return;
+    }
     if (node->kind != CONF_NODE_LIST) {
         report_shape(run, node, where, "a list", "write [..., ...]");
         return;
@@ -183,16 +200,10 @@ static void load_values(struct conf_run *run, const struct conf_row *key, struct
     count = take_entries(run, key, node, base, where, &entries);
     for (int i = 0; i < count; i++) {
         struct conf_node *entry = conf_node_entry(node, i);
-        struct conf_fault fault;
         char entry_where[CONF_WHERE_BYTES] = "";
 
         conf_append(entry_where, sizeof(entry_where), "%s[%d]", where, i);
-        if (entry->kind != CONF_NODE_SCALAR) {
-            report_shape(run, entry, entry_where, "a single value", NULL);
-        } else if (!entry->bad && !conf_kind_parse(key, entry->text, run->memory,
-                                                   entries + (size_t)i * key->field.entry_bytes, &fault)) {
-            report_value(run, entry, entry_where, &fault);
-        }
+        load_entry(run, key, entry, entries + (size_t)i * key->field.entry_bytes, entry_where);
         node->bad = node->bad || entry->bad;
     }
 }
@@ -420,6 +431,7 @@ static void load_tree(struct conf_run *run, struct bytes source)
     conf_profiles_finish(run);
     conf_finish(run);
     conf_idempotency_finish(run);
+    conf_limits_finish(run);
     conf_check(run);
 }
 

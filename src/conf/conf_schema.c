@@ -159,6 +159,20 @@ static void put_choice(struct json *json, const struct conf_row *key)
     json_array_close(json);
 }
 
+/* A list of values, for which one of them may stand. */
+static void put_list_or_value(struct json *json, const struct conf_row *key)
+{
+    json_key(json, "anyOf");
+    json_array_open(json);
+    json_object_open(json);
+    put_entry(json, key);
+    json_object_close(json);
+    json_object_open(json);
+    put_list(json, key);
+    json_object_close(json);
+    json_array_close(json);
+}
+
 static void put_named(struct json *json, const struct conf_row *key)
 {
     json_put_text(json, "type", "object");
@@ -184,6 +198,8 @@ static void put_key(struct json *json, const struct conf_row *key)
         put_section(json, key);
     } else if (key->kind == CONF_NAMED) {
         put_named(json, key);
+    } else if ((key->flags & CONF_ALONE) != 0) {
+        put_list_or_value(json, key);
     } else if (key->kind == CONF_SECTIONS || conf_kind_is_list(key->kind)) {
         put_list(json, key);
     } else {

@@ -21,6 +21,14 @@ static void copy_fields(struct bytes to[PROFILE_FIELDS_MAX], const char **from, 
     }
 }
 
+static void copy_words(struct bytes to[PROFILE_WORDS_MAX], const char **from, int count)
+{
+    CHECK(count <= PROFILE_WORDS_MAX);
+    for (int i = 0; i < count; i++) {
+        to[i] = bytes_from_text(from[i]);
+    }
+}
+
 static void copy_retentions(struct profile *profile, const struct conf_profile *from)
 {
     CHECK(from->retention_count <= PROFILE_RETENTIONS_MAX);
@@ -73,10 +81,10 @@ void profile_from_conf(struct profile *profile, const struct conf_profile *from)
     copy_codes(profile->final, from->final, from->final_count);
     copy_codes(profile->not_executed, from->not_executed, from->not_executed_count);
     copy_codes(profile->busy, from->busy, from->busy_count);
-    CHECK(from->unproven_word_count <= PROFILE_WORDS_MAX);
-    for (int i = 0; i < from->unproven_word_count; i++) {
-        profile->unproven_words[i] = bytes_from_text(from->unproven_words[i]);
-    }
+    copy_codes(profile->declined, from->declined, from->declined_count);
+    copy_words(profile->unproven_words, from->unproven_words, from->unproven_word_count);
+    copy_words(profile->declined_words, from->declined_words, from->declined_word_count);
+    copy_words(profile->test_keys, from->test_keys, from->test_key_count);
     copy_fields(profile->print_fields, from->print_fields, from->print_field_count);
     copy_fields(profile->kept_fields, from->kept_fields, from->kept_field_count);
     split_field(from->not_executed_field, &profile->not_executed_field, &profile->not_executed_value);

@@ -1,9 +1,10 @@
 /*
  * The questions that are asked of a profile: does a method carry a key, what
- * does an answer prove, how long may a request be sent again, which fields are
- * kept, what status has an error. A profile is data (src/conf/profiles/);
- * nothing here knows a processor by name. Keys are read in profile_key.c,
- * bodies of errors are written in profile_errors.c.
+ * does an answer prove, was the payment declined, is this test traffic, how long
+ * may a request be sent again, which fields are kept, what status has an error. A
+ * profile is data (src/conf/profiles/); nothing here knows a processor by name.
+ * Keys are read in profile_key.c, bodies of errors are written in
+ * profile_errors.c.
  */
 #include "weir/policy/profile.h"
 
@@ -82,6 +83,71 @@ enum idem_class profile_classify_body(const struct profile *profile, uint16_t st
         }
     }
     return class;
+}
+
+bool profile_declined(const struct profile *profile, uint16_t status, struct bytes body)
+{
+    bool declined = codes_hold(profile->declined, status);
+    for (int i = 0; !declined && i < PROFILE_WORDS_MAX && profile->declined_words[i].len > 0; i++) {
+        declined = bytes_find_text(body, profile->declined_words[i]) != SIZE_MAX;
+    }
+    return declined;
+}
+
+/* ---- whose requests are test traffic ---- */
+
+/* Of a decoded "user:password": as much as any word of test_keys can ask for. */
+#define USER_BYTES_MAX 128u
+
+static int base64_value(char byte)
+{
+    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const char *found = byte == '\0' ? NULL : strchr(alphabet, byte);
+    return found == NULL ? -1 : (int)(found - alphabet);
+}
+
+/* The user of Basic credentials, or its first USER_BYTES_MAX bytes; ends where the text is no base64 (RFC 7617). */
+static struct bytes basic_user(struct bytes encoded, char user[USER_BYTES_MAX])
+{
+    uint32_t bits = 0;
+    int bit_count = 0;
+    size_t len = 0;
+    for (size_t i = 0; i < encoded.len && len < USER_BYTES_MAX; i++) {
+        int value = base64_value(encoded.at[i]);
+        if (value < 0) {
+            break;
+        }
+        bits = (bits << 6 | (uint32_t)value) & 0xfff;
+        bit_count += 6;
+        if (bit_count >= 8) {
+            bit_count -= 8;
+            user[len++] = (char)(bits >> bit_count & 0xff);
+        }
+    }
+    return bytes_take(bytes_of(user, len), bytes_find(bytes_of(user, len), ':'));
+}
+
+/* What follows the scheme and its blanks; at NULL: it is of another scheme, or of none. */
+static struct bytes behind_scheme(struct bytes credential, struct bytes scheme)
+{
+    bool is_it = credential.len > scheme.len && bytes_equal_nocase(bytes_take(credential, scheme.len), scheme) &&
+                 credential.at[scheme.len] == ' ';
+    return is_it ? bytes_trim(bytes_skip(credential, scheme.len)) : BYTES_NONE;
+}
+
+bool profile_is_test(const struct profile *profile, struct bytes credential)
+{
+    char user[USER_BYTES_MAX];
+    struct bytes trimmed = bytes_trim(credential);
+    struct bytes token = behind_scheme(trimmed, BYTES("Bearer"));
+    struct bytes basic = behind_scheme(trimmed, BYTES("Basic"));
+    struct bytes key = basic.at != NULL ? basic_user(basic, user) : token.at != NULL ? token : trimmed;
+    for (int i = 0; i < PROFILE_WORDS_MAX && profile->test_keys[i].len > 0; i++) {
+        if (bytes_starts_with(key, profile->test_keys[i])) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* ---- for how long a request may be sent again ---- */

@@ -141,7 +141,7 @@ static void test_a_byte_order_mark_and_other_line_ends_change_nothing(void **sta
                  "weir.yaml:2:1: error: unknown key 'verison' at the top level\n"
                  "    2 | verison: 1\n"
                  "      | ^~~~~~~ did you mean 'version'?\n"
-                 "      = allowed here: version, listeners, processors, routes, tenants, store, memory, monitor, admin, logging, "
+                 "      = allowed here: version, listeners, processors, routes, tenants, limits, store, memory, monitor, admin, logging, "
                  "shutdown, profiles\n"
                  "weir.yaml: 1 error: not loaded\n");
     assert_says("version: 1\rverison: 1\r", "weir.yaml:2:1: error: unknown key 'verison' at the top level\n"
