@@ -1,7 +1,8 @@
 /*
  * The embedded store as the loop sees it: a call becomes a job of the thread,
  * its result is told when it comes back, and what settles a payment is tried
- * again until it is stored. Never opens a record: that is the thread's.
+ * again until it is stored. Never opens a record: that is the thread's. A
+ * question about a limit alone is answered here, at the end of its turn.
  *
  * At open, all that is in flight belonged to an earlier process: calls are held
  * until that has become unknown, which the first ticks do.
@@ -27,6 +28,11 @@ static const struct stats_family family_left_out = {
 static const struct stats_family family_damaged = {
     .name = "weir_store_damaged_total",
     .help = "Times that a record of the embedded store could not be read.",
+    .kind = STATS_COUNTER,
+};
+static const struct stats_family family_evicted = {
+    .name = "weir_store_limits_evicted_total",
+    .help = "Callers' limits that the embedded store gave up before their time, since it keeps no more at once.",
     .kind = STATS_COUNTER,
 };
 
@@ -107,6 +113,9 @@ static void note_numbers(struct embedded *embedded)
     uint64_t commits = atomic_load(&embedded->commits);
     stats_add(stats, embedded->stat_commits, commits - embedded->commits_counted);
     embedded->commits_counted = commits;
+    uint64_t evicted = embedded_limits_evicted(embedded->limits);
+    stats_add(stats, embedded->stat_evicted, evicted - embedded->evicted_counted);
+    embedded->evicted_counted = evicted;
     store_bytes_set(&embedded->store, atomic_load(&embedded->bytes_used), atomic_load(&embedded->bytes_max));
     note_full(embedded);
 }
@@ -305,6 +314,36 @@ static void on_retry(struct timer *timer)
     }
 }
 
+/* ---- limits ---- */
+
+static void on_answering(struct deferred *deferred)
+{
+    struct embedded *embedded = container_of(deferred, struct embedded, answering);
+    struct list now;
+    struct store_limit_call *call;
+    struct limit_told told;
+    list_init(&now);
+    list_move_all(&now, &embedded->asking);
+    while ((call = list_first(&now, struct store_limit_call, in_kind)) != NULL) {
+        uint64_t granted = embedded_limits_ask(embedded->limits, &call->ref, call->want, &told);
+        store_limit_end(call, STORE_OK, granted, &told);
+    }
+}
+
+/* Whatever the file's state is: the buckets are not in it. */
+static void limit(struct store *store, struct store_limit_call *call)
+{
+    struct embedded *embedded = embedded_of(store);
+    list_push_back(&embedded->asking, &call->in_kind);
+    loop_defer(store->options.loop, &embedded->answering);
+}
+
+static void limit_forget(struct store *store, struct store_limit_call *call)
+{
+    (void)store;
+    store_limit_end(call, STORE_DOWN, 0, NULL);
+}
+
 /* ---- the tick ---- */
 
 static void tick_ask(struct embedded *embedded)
@@ -383,7 +422,9 @@ static void on_slice_done(struct work *work)
 static void free_store(struct store *store)
 {
     struct embedded *embedded = embedded_of(store);
+    loop_undefer(&embedded->answering);
     pool_close(&embedded->jobs_pool);
+    embedded_limits_close(embedded->limits);
     free(embedded->path);
     free(embedded);
 }
@@ -394,6 +435,7 @@ static void find_series(struct embedded *embedded)
     embedded->stat_commits = stats_series(stats, &family_commits);
     embedded->stat_left_out = stats_series(stats, &family_left_out);
     embedded->stat_damaged = stats_series(stats, &family_damaged);
+    embedded->stat_evicted = stats_series(stats, &family_evicted);
 }
 
 /* The last piece of the thread: all others are through. */
@@ -410,6 +452,8 @@ static void init(struct embedded *embedded, const struct store_options *options)
     pool_init(&embedded->jobs_pool, "store_jobs", sizeof(struct embedded_job), STORE_CALLS_MAX);
     list_init(&embedded->held);
     list_init(&embedded->waiting);
+    list_init(&embedded->asking);
+    deferred_init(&embedded->answering, on_answering);
     timer_init(&embedded->retry_timer, options->loop, on_retry);
     timer_init(&embedded->tick_timer, options->loop, on_tick_timer);
     embedded->tick.piece = (struct embedded_piece){{.done = on_tick_done}, PIECE_TICK, embedded};
@@ -422,7 +466,8 @@ static bool open_files(struct embedded *embedded, const struct conf_store *conf,
                        char *why, size_t size)
 {
     embedded->path = strdup(conf->path);
-    if (embedded->path == NULL) {
+    embedded->limits = embedded_limits_open();
+    if (embedded->path == NULL || embedded->limits == NULL) {
         (void)snprintf(why, size, "no memory");
         return false;
     }
@@ -537,6 +582,8 @@ const struct store_kind store_embedded = {
     .renew = renew,
     .submit = submit,
     .forget = forget,
+    .limit = limit,
+    .limit_forget = limit_forget,
     .walk = embedded_walk,
     .walk_stop = embedded_walk_stop,
     .state = state,

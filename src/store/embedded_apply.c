@@ -2,7 +2,7 @@
  * One operation in a transaction of the embedded store: the record is read,
  * idem_apply decides, the record is put back, and whatever the result points to
  * is copied out before the pages that hold it change. Here alone is room
- * refused: to beginnings, never to what settles.
+ * refused, the store's and that of limits: to beginnings, never to what settles.
  */
 #include "embedded_internal.h"
 
@@ -130,6 +130,21 @@ static int save(struct embedded *embedded, struct embedded_job *job, const struc
     return lmdb_save(&embedded->lmdb, entry, change == IDEM_DELETE ? NULL : record);
 }
 
+/* Whether the limits of a new record have room for it: then they are charged. The result tells of them either way. */
+static bool is_admitted(struct embedded *embedded, const struct idem_op *op, struct idem_result *result)
+{
+    if (op->limit_count == 0) {
+        return true;
+    }
+    bool admitted = embedded_limits_admit(embedded->limits, op->limits, op->limit_count, result->limits);
+    result->limit_count = op->limit_count;
+    if (!admitted) {
+        result->verdict = IDEM_LIMITED;
+        result->state = IDEM_ABSENT;
+    }
+    return admitted;
+}
+
 int embedded_apply(struct embedded *embedded, struct embedded_job *job)
 {
     struct idem_op op = job->call->op;
@@ -151,7 +166,8 @@ int embedded_apply(struct embedded *embedded, struct embedded_job *job)
     uint64_t now_ms = lmdb_now_ms(&embedded->lmdb);
     op.age_ms += (clock_now_us() - job->call->asked_us) / CLOCK_US_PER_MS; /* the time in which it was tried */
     enum idem_change change = decide(job, &entry, &op, now_ms, &record, &job->result);
-    if (change == IDEM_WRITE && job->result.verdict == IDEM_NEW && is_full_for(embedded, &op.name, &record)) {
+    bool makes = change == IDEM_WRITE && job->result.verdict == IDEM_NEW;
+    if (makes && is_full_for(embedded, &op.name, &record)) {
         refuse(job, STORE_FULL, 0);
         return 0;
     }
@@ -166,5 +182,8 @@ int embedded_apply(struct embedded *embedded, struct embedded_job *job)
         refuse(job, STORE_DOWN, error);
         return 0;
     }
-    return error == 0 ? save(embedded, job, &entry, &record, change, now_ms) : error;
+    if (error != 0 || (makes && !is_admitted(embedded, &op, &job->result))) {
+        return error;
+    }
+    return save(embedded, job, &entry, &record, change, now_ms);
 }

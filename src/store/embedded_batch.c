@@ -51,16 +51,17 @@ static void numbers_tell(struct embedded *embedded, const struct numbers *number
     atomic_store(&embedded->oldest_unknown_ms, numbers->oldest_unknown_ms);
 }
 
-/* Ends the transaction as its work went. */
+/* Ends the transaction as its work went; what was charged in it goes the same way. */
 static int end_txn(struct embedded *embedded, int error)
 {
-    struct numbers numbers;
+    struct numbers numbers = {0};
     if (error != 0) {
         lmdb_abort(&embedded->lmdb);
-        return error;
+    } else {
+        numbers_read(embedded, &numbers);
+        error = lmdb_commit(&embedded->lmdb);
     }
-    numbers_read(embedded, &numbers);
-    error = lmdb_commit(&embedded->lmdb);
+    embedded_limits_end(embedded->limits, error == 0);
     if (error == 0) {
         numbers_tell(embedded, &numbers);
         atomic_store(&embedded->commits, embedded->lmdb.commits);

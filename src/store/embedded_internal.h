@@ -1,17 +1,19 @@
 /*
  * The embedded store: calls come from the loop, wait in the queue of a thread,
  * and are done there batch by batch, each batch in one transaction of LMDB with
- * one sync to disk; only then are their results on the way back.
+ * one sync to disk; only then are their results on the way back. Questions about
+ * limits alone are answered on the loop, which waits for no disk.
  *
  *   embedded.c         the loop's side: jobs, retries, the second's tick, close
  *   embedded_batch.c   the thread's side: what waits becomes one transaction, or, when that fails, one each
  *   embedded_apply.c   one operation in a transaction
+ *   embedded_limits.c  the buckets of limits, in memory: charged by transactions and by the loop
  *   embedded_sweep.c   what time does: leases end, records and answers expire
  *   embedded_walk.c    looking at many, a slice at a time
  *
  * What the two sides share: a piece belongs to the thread from worker_submit to
  * its done(), to the loop before and after; struct lmdb is the thread's between
- * open and close; the numbers are atomics.
+ * open and close; the buckets have a lock; the numbers are atomics.
  */
 #ifndef WEIR_STORE_EMBEDDED_INTERNAL_H
 #define WEIR_STORE_EMBEDDED_INTERNAL_H
@@ -111,6 +113,9 @@ struct embedded {
     struct pool jobs_pool;
     struct list held;    /* jobs' calls that wait for what an earlier process left in flight */
     struct list waiting; /* calls that settle and are to be tried again */
+    struct list asking;  /* questions about limits, until the end of this turn */
+    struct deferred answering; /* of these */
+    struct embedded_limits *limits;
     struct timer retry_timer, tick_timer;
     struct embedded_tick tick;
     struct embedded_slice slice;
@@ -125,8 +130,8 @@ struct embedded {
     uint64_t told_us;
     bool recovery_due;   /* it was logged, and that it is over was not */
     uint64_t trouble_commits; /* commits_counted when it came */
-    uint64_t commits_counted;
-    stats_id stat_commits, stat_left_out, stat_damaged;
+    uint64_t commits_counted, evicted_counted;
+    stats_id stat_commits, stat_left_out, stat_damaged, stat_evicted;
 
     struct lmdb lmdb;    /* the thread's */
     uint64_t ticks;      /* the thread's */
@@ -149,6 +154,24 @@ void embedded_job_reset(struct embedded_job *job);
 
 /* embedded_sweep.c: on the thread, in a transaction; as above. */
 int embedded_sweep(struct embedded *embedded, struct embedded_tick *tick);
+
+/*
+ * embedded_limits.c: buckets of limits, in memory; the thread and the loop may
+ * both be at them. NULL: no memory.
+ */
+#define EMBEDDED_BUCKETS_MAX 65536u
+struct embedded_limits;
+WEIR_MUSTCHECK struct embedded_limits *embedded_limits_open(void);
+void embedded_limits_close(struct embedded_limits *limits);
+/* On the thread, in a transaction: limit_apply. What is charged is taken back unless the transaction is committed. */
+bool embedded_limits_admit(struct embedded_limits *limits, const struct limit_ref *refs, int count,
+                           struct limit_told told[]);
+void embedded_limits_end(struct embedded_limits *limits, bool committed);
+/* On the loop: what store_limit asks. Returns what was granted. */
+uint64_t embedded_limits_ask(struct embedded_limits *limits, const struct limit_ref *ref, uint64_t want,
+                             struct limit_told *told);
+/* Buckets that were given up though they owed something, since the table was full. From any thread. */
+uint64_t embedded_limits_evicted(const struct embedded_limits *limits);
 
 /* embedded_walk.c: fills in a slice, on the thread, between transactions; and the loop's side of it. */
 void embedded_slice_run(struct embedded *embedded, struct embedded_slice *slice);
