@@ -19,6 +19,8 @@
 #include "weir/policy/idem.h"
 #include "weir/policy/reason.h"
 
+#include "shedding.h"
+
 /* Room for the largest head weir writes: a processor's, plus what weir adds. */
 #define GATE_SCRATCH_BYTES (RESPONSE_HEAD_BYTES_MAX + 16 * 1024)
 /* Pipelined bytes that may wait behind a running exchange, before reading pauses. */
@@ -33,6 +35,8 @@
 #define RETRY_AFTER_S 1
 
 struct exchange;
+struct limit_ready;
+struct limiter;
 
 /* ---- generation.c ---- */
 
@@ -66,6 +70,7 @@ struct generation {
     struct route_ready *routes;
     struct processor **processors;       /* one per conf processor, held */
     struct profile *profiles;            /* one per conf profile */
+    struct limit_ready *limits;          /* one per conf limit */
     struct route_ready unrouted;         /* counts requests that found no route */
     const struct profile *fallback;      /* shape of errors before a route is known */
 };
@@ -171,9 +176,11 @@ struct gate {
     struct pool client_more_pool;
     struct pool exchange_pool;
     struct store *store;             /* borrowed; NULL: not open */
+    struct limiter *limiter;         /* who has used how much of what */
     struct table *claims;            /* name of a record -> struct claim: the first with its key in this process */
     uint32_t waiters_count;          /* duplicates that wait for these */
     uint32_t late_count;             /* exchanges in LATE: they hold up nothing */
+    struct shedding shedding;        /* who is turned away when there is too much to do */
     stats_id stat_unknown, stat_conflicts, stat_resolved[IDEM_HOW_COUNT];
     struct table *per_address;       /* address -> count of connections (as uintptr_t) */
     uint32_t clients_count, clients_tls_count, exchanges_count, exchanges_sent_count;

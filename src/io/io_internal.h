@@ -34,6 +34,22 @@ struct wheel {
     bool ticking; /* on_tick rearms once, at its end */
 };
 
+/*
+ * How the turns were since loop_load_take; loop.c owns it. Their time lies in
+ * shelves by how long the turn was that it belongs to, four to each power of two.
+ */
+#define LOAD_SHELVES_FROM 6 /* turns shorter than 2^6 us are on the first shelf */
+#define LOAD_SHELVES      (4 * 18 + 1)
+struct load {
+    uint64_t poll_us;       /* when the last poll was entered; 0: none was yet */
+    uint64_t poll_idle_ns;  /* what libuv counted as idle until then */
+    uint64_t taken_work_us, taken_idle_us; /* of this turn, in an interval that was taken before its end */
+    bool turned;            /* since the last take */
+    uint64_t work_us, idle_us;
+    uint64_t work_us_max, late_us_max;
+    uint64_t shelves_us[LOAD_SHELVES];
+};
+
 struct loop_signal {
     uv_signal_t handle;
     loop_signal_cb cb;
@@ -45,6 +61,7 @@ struct tls_io;
 struct loop {
     uv_loop_t uv;
     uv_check_t check; /* runs what was deferred */
+    uv_prepare_t prepare; /* the end of a turn's work */
     uv_idle_t idle;   /* active while something is deferred, so that the poll does not wait */
     struct list deferred;
     struct blocks blocks;
@@ -53,6 +70,7 @@ struct loop {
     struct wheel wheel;
     struct loop_signal signals[LOOP_SIGNALS_MAX];
     int signal_count;
+    struct load load;
     uint64_t started_us;
     uint64_t now_us;            /* of this event; 0: not read yet */
     struct tls_io *tls;         /* owned; made by the first TLS stream */
@@ -63,6 +81,12 @@ struct loop {
 static inline void loop_event(struct loop *loop)
 {
     loop->now_us = 0;
+}
+
+/* A timer fires this late. */
+static inline void loop_note_late(struct loop *loop, uint64_t late_us)
+{
+    loop->load.late_us_max = late_us > loop->load.late_us_max ? late_us : loop->load.late_us_max;
 }
 
 /* timer.c */

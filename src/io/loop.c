@@ -1,7 +1,7 @@
 /*
  * Owns the libuv loop of a process: opening, running and closing it, its block
- * supply, the work deferred to the end of a turn and the signals. It knows no
- * sockets and starts no threads.
+ * supply, the work deferred to the end of a turn, the signals, and how much the
+ * turns have to do. It knows no sockets and starts no threads.
  *
  * libuv's turn is: timers, pending, idle, prepare, poll, check, closing. What
  * is deferred runs in check, so before the memory of closed handles goes.
@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "io_internal.h"
 
@@ -43,16 +44,105 @@ static void on_check(uv_check_t *check)
     }
 }
 
+/* ---- its load ---- */
+
+static size_t shelf_of(uint64_t work_us)
+{
+    if (work_us >> LOAD_SHELVES_FROM == 0) {
+        return 0;
+    }
+    unsigned power = 63 - (unsigned)__builtin_clzll(work_us);
+    size_t shelf = 1 + 4 * (size_t)(power - LOAD_SHELVES_FROM) + (work_us >> (power - 2) & 3);
+    return shelf < LOAD_SHELVES ? shelf : LOAD_SHELVES - 1;
+}
+
+/* The shortest turn that lies there. */
+static uint64_t shelf_from_us(size_t shelf)
+{
+    return shelf == 0 ? 0 : (4 + (shelf - 1) % 4) << (LOAD_SHELVES_FROM - 2 + (shelf - 1) / 4);
+}
+
+/* Counts what the turn did since it was last counted. It may not be over yet. */
+static void load_count(struct loop *loop, uint64_t now_us, uint64_t idle_ns)
+{
+    struct load *load = &loop->load;
+    uint64_t spent_us = now_us - load->poll_us;
+    uint64_t idle_us = (idle_ns - load->poll_idle_ns) / 1000;
+    uint64_t work_us = spent_us > idle_us ? spent_us - idle_us : 0;
+
+    if (work_us > load->taken_work_us) {
+        load->work_us += work_us - load->taken_work_us;
+        load->shelves_us[shelf_of(work_us)] += work_us - load->taken_work_us;
+    }
+    load->idle_us += idle_us - load->taken_idle_us;
+    load->work_us_max = work_us > load->work_us_max ? work_us : load->work_us_max;
+    load->taken_work_us = work_us;
+    load->taken_idle_us = idle_us;
+}
+
+static void on_prepare(uv_prepare_t *prepare)
+{
+    struct loop *loop = container_of(prepare, struct loop, prepare);
+    struct load *load = &loop->load;
+    uint64_t now_us = clock_now_us();
+    uint64_t idle_ns = uv_metrics_idle_time(&loop->uv);
+
+    if (load->poll_us != 0) {
+        load_count(loop, now_us, idle_ns);
+        load->turned = true;
+    }
+    load->poll_us = now_us;
+    load->poll_idle_ns = idle_ns;
+    load->taken_work_us = load->taken_idle_us = 0;
+}
+
+/* What nine tenths of the interval were not better than: the time of the longest turns together makes these nine. */
+static uint64_t standing_delay_us(const struct load *load)
+{
+    uint64_t all_us = load->work_us + load->idle_us, longer_us = 0;
+
+    for (size_t shelf = LOAD_SHELVES; shelf-- > 1;) {
+        longer_us += load->shelves_us[shelf];
+        if (longer_us >= all_us - all_us / 10) {
+            return shelf_from_us(shelf);
+        }
+    }
+    return 0;
+}
+
+void loop_load_take(struct loop *loop, struct loop_load *load)
+{
+    struct load *turns = &loop->load;
+    uint64_t all_us;
+
+    *load = (struct loop_load){0};
+    if (!turns->turned) {
+        return;
+    }
+    load_count(loop, clock_now_us(), uv_metrics_idle_time(&loop->uv));
+    all_us = turns->work_us + turns->idle_us;
+    load->delay_us = all_us > 0 ? standing_delay_us(turns) : 0;
+    load->work_us_max = turns->work_us_max;
+    load->late_us_max = turns->late_us_max;
+    load->busy_permille = all_us > 0 ? (uint32_t)(turns->work_us * 1000 / all_us) : 0;
+    turns->turned = false;
+    turns->work_us = turns->idle_us = turns->work_us_max = turns->late_us_max = 0;
+    memset(turns->shelves_us, 0, sizeof(turns->shelves_us));
+}
+
 static bool handles_open(struct loop *loop)
 {
-    if (uv_check_init(&loop->uv, &loop->check) != 0 || uv_idle_init(&loop->uv, &loop->idle) != 0) {
+    if (uv_check_init(&loop->uv, &loop->check) != 0 || uv_idle_init(&loop->uv, &loop->idle) != 0 ||
+        uv_prepare_init(&loop->uv, &loop->prepare) != 0) {
         return false;
     }
-    if (!wheel_open(loop) || uv_check_start(&loop->check, on_check) != 0) {
+    if (!wheel_open(loop) || uv_check_start(&loop->check, on_check) != 0 ||
+        uv_prepare_start(&loop->prepare, on_prepare) != 0) {
         return false;
     }
     /* Waiting for the end of a turn is not a reason to have another turn. */
     uv_unref((uv_handle_t *)&loop->check);
+    uv_unref((uv_handle_t *)&loop->prepare);
     return true;
 }
 
@@ -110,7 +200,7 @@ static size_t handles_count(struct loop *loop)
 /* Our own handles; everything else must have been closed by its owner. */
 static size_t own_handles_count(const struct loop *loop)
 {
-    return 3 + (size_t)loop->signal_count;
+    return 4 + (size_t)loop->signal_count;
 }
 
 static bool report_open(struct loop *loop)
@@ -151,6 +241,7 @@ static void own_handles_close(struct loop *loop)
 {
     wheel_close(loop);
     uv_close((uv_handle_t *)&loop->check, NULL);
+    uv_close((uv_handle_t *)&loop->prepare, NULL);
     uv_close((uv_handle_t *)&loop->idle, NULL);
     signals_close(loop);
 }

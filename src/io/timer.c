@@ -131,6 +131,7 @@ static void on_tick(uv_timer_t *handle)
             timer_link(wheel, timer);
             continue;
         }
+        loop_note_late(handle->loop->data, now_us - timer->due_us);
         timer->due_us = 0;
         wheel->armed_count--;
         timer->fire(timer);

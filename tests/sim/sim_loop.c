@@ -59,6 +59,13 @@ void loop_stop(struct loop *loop)
     loop->stopped = true;
 }
 
+/* A turn takes no time here: nobody waits for another. */
+void loop_load_take(struct loop *loop, struct loop_load *load)
+{
+    (void)loop;
+    *load = (struct loop_load){0};
+}
+
 void deferred_init(struct deferred *deferred, void (*run)(struct deferred *deferred))
 {
     list_init(&deferred->in_deferred);

@@ -57,13 +57,29 @@ uint64_t loop_now_us(struct loop *loop);
 uint64_t loop_idle_us(const struct loop *loop);
 uint64_t loop_total_us(const struct loop *loop);
 
-/* How a loop fared since the last call, which begins the next interval. */
+/*
+ * How a loop fared since the last call, which begins the next interval; zeros
+ * where it has not turned since.
+ *
+ * A turn's work is all that it does beside waiting: the callbacks of what the
+ * poll found, what was deferred, what was closed, and the timers before the
+ * next poll (libuv runs callbacks within its poll, so check and prepare do not
+ * enclose them: work is the time from poll to poll less the time that libuv
+ * counts as idle). What comes while a turn works waits for its end, and then
+ * for those before it in the next: about one turn's work.
+ *
+ * One long turn is no overload: a burst, or a timer's heavy work. So the delay
+ * is what nine tenths of the interval were not better than, waiting being 0:
+ * with more than a tenth of the time left over it is 0, and a few short turns
+ * among long ones do not hide these, as they would a plain minimum. The time is
+ * the wall clock's: what other processes take of the core counts, since callers
+ * wait for it.
+ */
 struct loop_load {
-    uint64_t work_us_min;  /* the least that one turn worked between two polls: what every event of the interval waited for at
-                            * least; 0 where a turn had nothing to do */
-    uint64_t work_us_max;
-    uint64_t late_us_max;  /* the most that a timer was late: sees what stops the whole process, too */
-    uint32_t busy_permille;/* of the interval, not spent waiting for events */
+    uint64_t delay_us;      /* standing delay; up to a fifth less than it was */
+    uint64_t work_us_max;   /* the longest turn */
+    uint64_t late_us_max;   /* the most that a timer was late, its grain of 8 ms included: sees what stops the process, too */
+    uint32_t busy_permille; /* of the interval, not spent waiting for events */
 };
 void loop_load_take(struct loop *loop, struct loop_load *load);
 

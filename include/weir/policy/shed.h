@@ -4,10 +4,10 @@
  * SHED_TURN_US and moves a level slowly; each class of request loses its share
  * by that level, the least important first; payments never do.
  *
- * Overloaded means standing delay, not a burst: the least work of any turn of
- * the loop in the interval was above the target (CoDel: Nichols and Jacobson,
- * ACM Queue 10(5), 2012; RFC 8289). Rising fast and falling slowly keeps it from
- * flapping. docs/limits.md says it to operators.
+ * Overloaded means standing delay, not a burst: for nearly all of an interval,
+ * who came had to wait (after CoDel: Nichols and Jacobson, ACM Queue 10(5),
+ * 2012; RFC 8289). Rising fast and falling slowly keeps it from flapping.
+ * docs/limits.md says it to operators.
  */
 #ifndef WEIR_POLICY_SHED_H
 #define WEIR_POLICY_SHED_H
@@ -32,18 +32,24 @@ const char *shed_class_name(enum shed_class class); /* "payment" */
 
 /* What a turn of the controller looks at: the time since the last one. */
 struct shed_signals {
-    uint64_t delay_us;      /* the least that an event had to wait for those before it (loop_load.work_us_min) */
+    uint64_t delay_us;      /* that nearly all who came had to wait for others (loop_load.delay_us) */
     uint32_t busy_permille; /* of the time the loop was at work */
     uint32_t full_permille; /* of what runs out first: descriptors, buffered bytes */
 };
 
+/* One per loop; zeroed at first. Only shed_turn and shed_refuses write it. */
 struct shed {
-    uint32_t level;                  /* 0 to SHED_LEVEL_MAX; only shed_turn writes */
-    uint64_t under_since_us;         /* 0: not relaxed */
+    uint32_t level;                  /* 0 to SHED_LEVEL_MAX */
+    uint32_t raises;                 /* in a row: the first are small */
+    uint64_t raised_us, lowered_us;  /* when it last was; 0: never */
+    uint64_t relaxed_since_us;       /* 0: not relaxed */
     uint32_t owed[SHED_CLASS_COUNT]; /* thinning: what a class has to lose yet, in percent of a request */
 };
 
-/* Moves the level. True: it left 0, or came back to it. */
+/*
+ * Moves the level, by 100 a second at most upwards and by 10 downwards, however
+ * seldom or often it is asked. True: it left 0, or came back to it.
+ */
 bool shed_turn(struct shed *shed, const struct shed_signals *signals, uint64_t now_us);
 /* Of a hundred requests of this class so many are shed now. */
 uint32_t shed_share(const struct shed *shed, enum shed_class class);
