@@ -5,6 +5,7 @@
  * here, and nothing decided that idem_step can decide.
  */
 #include "claim.h"
+#include "limits.h"
 
 #include <stdio.h>
 
@@ -140,7 +141,10 @@ static enum admit begin(struct claim *claim)
         }
     }
     struct idem_op op;
+    struct limit_ref limits[LIMITS_MAX];
     claim_op(claim, IDEM_BEGIN, &op);
+    op.limits = limits;
+    op.limit_count = limits_of_begin(x, limits);
     claim->replied = false;
     claim->bound_us = x->now_us;
     claim->lease_due_us = x->now_us + CLAIM_LEASE_MS * CLOCK_US_PER_MS;
@@ -214,6 +218,9 @@ static const char *refusal_words(const struct claim *claim, enum reason reason, 
     if (reason == REASON_STORE_DOWN) {
         return store_words(claim);
     }
+    if (reason == REASON_RATE_LIMITED) {
+        return limits_why(claim->exchange, text, 128);
+    }
     if (result->verdict != IDEM_RECEIPT || reason != REASON_OUTCOME_UNKNOWN) {
         return "";
     }
@@ -284,6 +291,7 @@ static enum admit take_reply(struct claim *claim)
     struct idem_event event = {.kind = IDEM_ON_STORE_DOWN};
     if (claim->status == STORE_OK && claim->result.verdict <= IDEM_MISMATCH) {
         note_begun(claim);
+        limits_begun(claim->exchange, &claim->result);
         event = (struct idem_event){.kind = IDEM_ON_RESULT, .result = &claim->result};
     } else if (may_not_pass(claim)) {
         return refuse(claim, REASON_STORE_DOWN, store_words(claim));
@@ -296,6 +304,7 @@ static enum admit take_reply(struct claim *claim)
 static enum admit no_key(struct exchange *x)
 {
     if (!x->route->conf->idempotency.required) {
+        x->unkeyed = true;
         return ADMIT_GO;
     }
     exchange_end(x, REASON_KEY_MISSING, ENDED_BY_CLIENT, "");

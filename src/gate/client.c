@@ -7,6 +7,7 @@
  *     any --> LINGER (our side ended, the rest is thrown away) --> CLOSED
  */
 #include "client_internal.h"
+#include "limits.h"
 
 #include "weir/base/clock.h"
 #include "weir/http/proxy_header.h"
@@ -176,6 +177,10 @@ static void read_proxy_header(struct client *client, struct bytes data)
         more->proxied = header.source;
         client->face.peer = &more->proxied;
         note_trust(client);
+    }
+    if (!limits_accept(client->face.listener, client->face.peer)) {
+        client_close(client, true);
+        return;
     }
     size_t before = more->pending.len;
     buf_reset(&more->pending);

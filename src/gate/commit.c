@@ -5,6 +5,7 @@
  * store and no longer; the store goes on trying without us.
  */
 #include "claim.h"
+#include "limits.h"
 
 #include <stdlib.h>
 
@@ -96,12 +97,14 @@ static void look_into_body(struct claim *claim)
     const struct profile *profile = x->route->profile;
     bool encoded = http_head_find_name(x->answer_head, BYTES("content-encoding")) != NULL;
     char *copy = NULL;
-    if (profile->unproven_words[0].len > 0 && x->answer_head->status >= 300) {
-        struct bytes body = claim_flat(&claim->answer, &copy);
+    bool decides = profile->unproven_words[0].len > 0 && x->answer_head->status >= 300;
+    struct bytes body = decides || limits_want_body(x) ? claim_flat(&claim->answer, &copy) : BYTES_NONE;
+    if (decides) {
         x->answer_class = profile_classify_body(profile, x->answer_head->status, x->answer_class, body,
                                                 encoded || body.len < claim->answer.len || !x->answer_whole);
-        free(copy);
     }
+    limits_answered(x, body);
+    free(copy);
 }
 
 static enum commit judge(struct claim *claim)

@@ -4,9 +4,11 @@
  *  client                      exchange                                  far shores
  *  ------                      --------                                  ----------
  *  first byte ---------------> HEAD    parse, byte check, policy
- *                              ROUTE   host, route, sizes                policy/route
+ *                              ROUTE   host, route, sizes, what is shed  policy/route, policy/shed
+ *                                      and the limits of this process    policy/limit
  *  body -------------------->  BODY    held whole and checked
  *                              ADMIT   keyed: claim the key's record --> store
+ *                                      within its limits; else a token   policy/lease
  *                              LINK    choose an endpoint, get a link -> upstream/call
  *  =================== first byte out: money may move from here ==================
  *                              SEND    head and body ----------------->  upstream/link
@@ -25,6 +27,8 @@
  *  it, the exchange lives on without its client until the answer is known.
  */
 #include "claim.h"
+#include "limits.h"
+#include "shedding.h"
 
 #include "weir/base/clock.h"
 
@@ -137,10 +141,16 @@ static enum step step_route(struct exchange *x)
     if (head->framing == HTTP_FRAMING_LENGTH && head->content_length > body_max) {
         return end_here(x, REASON_BODY_TOO_LARGE, ENDED_BY_CLIENT, "Content-Length is above the limit");
     }
+    if (shedding_refuses(x)) {
+        return end_here(x, REASON_SHED, ENDED_BY_WEIR, "more comes in than can be served: requests of its class wait");
+    }
+    if (limits_enter(x) == LIMITS_ENDED) {
+        return STEP_WAIT;
+    }
     if (head->expects_continue && head->framing != HTTP_FRAMING_NONE && !x->request_whole) {
         x->client->ops->go_on(x->client);
     }
-    exchange_enter(x, x->streams_request ? PHASE_LINK : PHASE_BODY);
+    exchange_enter(x, !x->streams_request ? PHASE_BODY : limits_are_due(x) ? PHASE_ADMIT : PHASE_LINK);
     return STEP_NEXT;
 }
 
@@ -155,21 +165,29 @@ static enum step step_body(struct exchange *x)
         set_deadline(x, x->phase_at_us[PHASE_ROUTE] + x->listener->body_ms * CLOCK_US_PER_MS);
         return STEP_WAIT;
     }
-    exchange_enter(x, x->asks_outcome || claim_concerns(x) ? PHASE_ADMIT : PHASE_LINK);
+    exchange_enter(x, x->asks_outcome || limits_are_due(x) || claim_concerns(x) ? PHASE_ADMIT : PHASE_LINK);
     return STEP_NEXT;
 }
 
 /* ---- ADMIT ---- */
 
+/* Its record, which may bring its limits along. */
+static enum admit find_record(struct exchange *x)
+{
+    if (x->asks_outcome) {
+        return outcome_step(x);
+    }
+    return x->unkeyed || x->streams_request || !claim_concerns(x) ? ADMIT_GO : admit_step(x);
+}
+
 static enum step step_admit(struct exchange *x)
 {
-    switch (x->asks_outcome ? outcome_step(x) : admit_step(x)) {
-    case ADMIT_GO:
+    if (x->fault != HTTP_FAULT_NONE) { /* a streamed body broke while its limits were asked for */
+        return end_here(x, reason_of_fault(x->fault), ended_by_fault(x), x->fault_text);
+    }
+    if (find_record(x) == ADMIT_GO && limits_step(x) == LIMITS_GO) {
         exchange_enter(x, PHASE_LINK);
         return STEP_NEXT;
-    case ADMIT_WAIT:
-    case ADMIT_ENDED:
-        break;
     }
     return STEP_WAIT;
 }
@@ -208,7 +226,9 @@ static enum step step_link(struct exchange *x)
         return end_here(x, REASON_DEADLINE_BEFORE_SEND, ENDED_BY_TIMEOUT, "no link to the processor in time");
     }
     if (x->call.state == CALL_IDLE) {
-        return open_call(x);
+        return shedding_refuses_link(x)
+                   ? end_here(x, REASON_SHED, ENDED_BY_WEIR, "the rest of the processor's concurrency is kept for payments")
+                   : open_call(x);
     }
     if (!x->link_ready) {
         return STEP_WAIT;
@@ -339,6 +359,9 @@ static void judge_answer(struct exchange *x)
     x->answer_class = profile_classify(profile, x->status, answer_field, x->answer_head);
     bool definite = x->safe_method || x->answer_class == IDEM_CLASS_FINAL || x->answer_class == IDEM_CLASS_NOT_EXECUTED;
     x->outcome = definite ? OUTCOME_ANSWERED : OUTCOME_UNKNOWN;
+    if (x->claim == NULL) {
+        limits_answered(x, BYTES_NONE); /* a keyed one is held: commit.c sees its body, too */
+    }
 }
 
 /* A keyed answer goes to its record before it goes to the client. */

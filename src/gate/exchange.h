@@ -51,8 +51,10 @@ struct exchange {
     struct processor *processor;      /* whom it is sent to: the route's, or its record's. Held by the generation */
     const struct conf_processor *processor_conf;
     struct claim *claim;              /* on the record of its key; in the arena; NULL: none */
+    struct limited *limited;          /* the limits that apply; in the arena; NULL: none do */
     bool safe_method, keyed, streams_request;
     bool asks_outcome;                /* it is a question to weir itself */
+    bool unkeyed;                     /* it might have had a key, and has none */
     bool head_sent;                   /* the request's head went to the link */
     bool handed_over;                 /* a byte of this very request was taken; `sent` may be older */
     char request_id[REQUEST_ID_BYTES + 1];
@@ -152,6 +154,9 @@ void unknown_find_series(struct gate *gate);
 /* relay.c */
 /* Writes what has arrived of the answer to the client. */
 void relay_flush(struct exchange *x, bool end);
+
+/* Room for weir's own fields on any answer; RateLimit and RateLimit-Policy take most of it. */
+#define REPLY_LINES_BYTES 4096
 
 /* reply.c: weir's own answer. */
 void reply_send(struct exchange *x);

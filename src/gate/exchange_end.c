@@ -4,6 +4,7 @@
  * it held. What may be promised is asked of exchange_sent(), never of the phase.
  */
 #include "claim.h"
+#include "limits.h"
 
 #include "weir/base/clock.h"
 
@@ -123,6 +124,7 @@ void exchange_end(struct exchange *x, enum reason reason, enum ended_by by, cons
     }
     x->outcome = settle_outcome(x, reason);
     bool whole = answer_client(x, reason);
+    limits_leave(x);
     timer_stop(&x->timer);
     x->ended_in = x->phase;
     x->now_us = clock_now_us();

@@ -29,7 +29,7 @@ void exchange_enter(struct exchange *x, enum exchange_phase phase)
 #define TO(NAME) (1u << PHASE_##NAME)
     static const uint16_t legal[PHASE_COUNT] = {
         [PHASE_HEAD] = TO(ROUTE) | TO(DONE),
-        [PHASE_ROUTE] = TO(BODY) | TO(LINK) | TO(DONE),
+        [PHASE_ROUTE] = TO(BODY) | TO(ADMIT) | TO(LINK) | TO(DONE),
         [PHASE_BODY] = TO(ADMIT) | TO(LINK) | TO(DONE),
         [PHASE_ADMIT] = TO(LINK) | TO(DONE),
         [PHASE_LINK] = TO(SEND) | TO(DONE),

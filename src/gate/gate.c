@@ -2,7 +2,7 @@
  * The gate as a whole: which generation is in use, which listeners are open,
  * and how all of it comes to rest. What a request lives through is exchange.c.
  */
-#include "exchange.h"
+#include "limits.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +26,14 @@ struct gate *gate_open(const struct gate_options *options)
         return NULL;
     }
     gate->options = *options;
+    gate->limiter = limiter_open(gate);
+    if (gate->limiter == NULL) {
+        table_close(gate->per_address);
+        table_close(gate->claims);
+        free(gate);
+        return NULL;
+    }
+    shedding_open(gate);
     unknown_find_series(gate);
     list_init(&gate->listeners);
     list_init(&gate->clients);
@@ -223,6 +231,8 @@ void gate_close(struct gate *gate)
     if (gate->generation != NULL) {
         generation_release(gate->generation);
     }
+    shedding_close(gate);
+    limiter_close(gate->limiter);
     table_close(gate->per_address);
     table_close(gate->claims);
     pool_close(&gate->client_pool);

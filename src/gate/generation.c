@@ -4,7 +4,7 @@
  * but for series of metrics that are looked up on first use. What it names in
  * files is read by parts.c.
  */
-#include "gate_internal.h"
+#include "limits.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -243,6 +243,7 @@ static void generation_free(struct generation *generation)
     free(generation->routes);
     free(generation->processors);
     free(generation->profiles);
+    limits_unready(generation);
     conf_free(generation->conf);
     free(generation);
 }
@@ -266,7 +267,7 @@ struct generation *generation_open(struct conf *conf, struct generation_parts *p
     generation->routes = calloc((size_t)conf->route_count + 1, sizeof *generation->routes);
     generation->processors = calloc((size_t)conf->processor_count + 1, sizeof(struct processor *));
     if (generation->matches == NULL || generation->routes == NULL || generation->processors == NULL ||
-        !ready_profiles(generation) || !hold_processors(generation)) {
+        !ready_profiles(generation) || !limits_ready(generation) || !hold_processors(generation)) {
         generation_free(generation);
         return NULL;
     }

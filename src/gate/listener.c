@@ -3,7 +3,7 @@
  * is spent on it, and keeps the newest generation's settings for its clients.
  * Survives reloads by its address.
  */
-#include "gate_internal.h"
+#include "limits.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,26 +39,11 @@ static void on_burial(struct deferred *deferred);
 
 /* ---- connections per address ---- */
 
-/* IPv4 whole, IPv6 by its /64: what one customer usually has. 0 bytes: a unix socket, which is not counted. */
-static struct bytes address_key(const struct addr *peer, char key[9])
-{
-    if (peer->u.any.sa_family == AF_INET) {
-        memcpy(key, &peer->u.v4.sin_addr, 4);
-        return bytes_of(key, 4);
-    }
-    if (peer->u.any.sa_family == AF_INET6) {
-        memcpy(key, &peer->u.v6.sin6_addr, 8);
-        key[8] = 6;
-        return bytes_of(key, 9);
-    }
-    return BYTES_NONE;
-}
-
 /* False: one more would be over the limit, or the table is full of others. */
 static bool count_address(struct listener *listener, const struct addr *peer)
 {
     char text[9];
-    struct bytes key = address_key(peer, text);
+    struct bytes key = caller_address(peer, text);
     if (key.len == 0) {
         return true;
     }
@@ -72,7 +57,7 @@ static bool count_address(struct listener *listener, const struct addr *peer)
 void listener_forget_address(struct listener *listener, const struct addr *peer)
 {
     char text[9];
-    struct bytes key = address_key(peer, text);
+    struct bytes key = caller_address(peer, text);
     uintptr_t count = key.len == 0 ? 0 : (uintptr_t)table_find(listener->gate->per_address, key);
     if (count == 1) {
         (void)table_remove(listener->gate->per_address, key);
@@ -133,6 +118,11 @@ static void on_accepted(void *owner, struct stream *stream)
     stats_add(stats, listener->stat_accepted, 1);
     if (!count_address(listener, stream_peer(stream))) {
         stats_add(stats, listener->stat_refused_address, 1);
+        stream_close(stream, true);
+        return;
+    }
+    if (!listener->conf->proxy_protocol && !limits_accept(listener, stream_peer(stream))) {
+        listener_forget_address(listener, stream_peer(stream));
         stream_close(stream, true);
         return;
     }

@@ -23,7 +23,7 @@ static enum err write_out(struct exchange *x, bool end)
         bool nothing = gate->part_count == 0 && !end;
         return nothing ? ERR_OK : x->client->ops->body(x->client, gate->parts, gate->part_count, end);
     }
-    WEIR_SCRATCH char lines[512];
+    WEIR_SCRATCH char lines[REPLY_LINES_BYTES];
     struct answer answer = answer_of(x, lines, sizeof lines);
     x->answer_begun = true;
     return x->client->ops->answer(x->client, &answer, gate->parts, gate->part_count, end);

@@ -4,6 +4,7 @@
  * reasons, the shape from the profile.
  */
 #include "claim.h"
+#include "limits.h"
 
 #include <stdio.h>
 
@@ -54,6 +55,7 @@ struct bytes reply_lines(const struct exchange *x, char *text, size_t size)
     http_write_init(&writer, text, size);
     write_request_ids(&writer, x);
     http_write_field(&writer, BYTES("Weir-Outcome"), bytes_from_text(outcome_name(x->outcome)));
+    limits_write_fields(&writer, x, 0);
     CHECK(!writer.overflow);
     return http_write_bytes(&writer);
 }
@@ -63,9 +65,24 @@ static bool has_retry_after(enum retry retry, uint16_t status)
     return status == 429 || status == 503 || retry == RETRY_SAME_KEY;
 }
 
+/* Never early, and not the same for all of those who were turned away together. */
+static uint64_t retry_after_s(const struct exchange *x)
+{
+    switch (x->reason) {
+    case REASON_RATE_LIMITED:
+    case REASON_CONCURRENCY_LIMITED:
+        return limits_retry_after_s(x);
+    case REASON_SHED:
+        return RETRY_AFTER_S + limiter_random(x->gate->limiter) % 3;
+    default:
+        return RETRY_AFTER_S;
+    }
+}
+
 static struct bytes own_lines(const struct exchange *x, enum retry retry, char *text, size_t size)
 {
     struct http_writer writer;
+    uint64_t retry_s = retry_after_s(x);
     http_write_init(&writer, text, size);
     http_write_field(&writer, BYTES("Content-Type"), BYTES("application/problem+json"));
     http_write_field(&writer, BYTES("Cache-Control"), BYTES("no-store"));
@@ -74,8 +91,9 @@ static struct bytes own_lines(const struct exchange *x, enum retry retry, char *
     http_write_field(&writer, BYTES("Weir-Reason"), bytes_from_text(reason_name(x->reason)));
     http_write_field(&writer, BYTES("Weir-Retry"), bytes_from_text(retry_name(retry)));
     if (has_retry_after(retry, x->status)) {
-        http_write_field_u64(&writer, BYTES("Retry-After"), RETRY_AFTER_S);
+        http_write_field_u64(&writer, BYTES("Retry-After"), retry_s);
     }
+    limits_write_fields(&writer, x, retry_s);
     if (profile_of(x)->should_retry) {
         http_write_field(&writer, BYTES("Stripe-Should-Retry"), retry == RETRY_NO ? BYTES("false") : BYTES("true"));
         http_write_field(&writer, BYTES("Request-Id"), bytes_of(x->request_id, REQUEST_ID_BYTES)); /* err.requestId */
@@ -87,16 +105,36 @@ static struct bytes own_lines(const struct exchange *x, enum retry retry, char *
     return http_write_bytes(&writer);
 }
 
+/* The types of draft-ietf-httpapi-ratelimit-headers-11, section 6, for what they are about. */
+static struct profile_problem problem_of(const struct exchange *x)
+{
+    struct profile_problem problem = {0};
+    switch (x->reason) {
+    case REASON_RATE_LIMITED:
+    case REASON_CONCURRENCY_LIMITED:
+        problem.violated_count = limits_violated(x, problem.violated);
+        problem.type = x->limited != NULL && x->limited->by_decline ? PROFILE_PROBLEM_ABNORMAL_USAGE : PROFILE_PROBLEM_QUOTA;
+        break;
+    case REASON_SHED:
+        problem.type = PROFILE_PROBLEM_REDUCED_CAPACITY;
+        break;
+    default:
+        break;
+    }
+    return problem;
+}
+
 void reply_send(struct exchange *x)
 {
-    char lines[1024];
+    WEIR_SCRATCH char lines[REPLY_LINES_BYTES];
     char body[REPLY_BODY_BYTES];
     struct json json;
     enum retry retry = retry_of(x);
     json_init(&json, body, sizeof body);
     /* What ails the store is for the log: a merchant can do nothing with another server's words. */
     const char *detail = x->reason == REASON_STORE_DOWN ? "" : x->why;
-    profile_error_body(profile_of(x), &json, x->reason, x->outcome, retry, x->request_id, detail);
+    struct profile_problem problem = problem_of(x);
+    profile_error_body(profile_of(x), &json, x->reason, x->outcome, retry, x->request_id, detail, &problem);
     struct bytes text = json_bytes(&json);
     bool head_request = x->head != NULL && bytes_equal(x->head->method, BYTES("HEAD"));
     struct answer answer = {

@@ -127,11 +127,9 @@ bool stored_open(const struct claim *claim, struct bytes sealed, struct stored *
     return true;
 }
 
-#define OWN_LINES_BYTES_MAX 1024
-
 bool stored_reply(struct exchange *x, const struct stored *stored)
 {
-    char *lines = arena_take(&x->arena, OWN_LINES_BYTES_MAX + stored->lines.len);
+    char *lines = arena_take(&x->arena, REPLY_LINES_BYTES + stored->lines.len);
     if (lines == NULL) {
         return false;
     }
@@ -141,9 +139,9 @@ bool stored_reply(struct exchange *x, const struct stored *stored)
     if (x->client == NULL) {
         return true;
     }
-    struct bytes own = reply_lines(x, lines, OWN_LINES_BYTES_MAX);
+    struct bytes own = reply_lines(x, lines, REPLY_LINES_BYTES);
     struct http_writer writer;
-    http_write_init(&writer, lines + own.len, OWN_LINES_BYTES_MAX + stored->lines.len - own.len);
+    http_write_init(&writer, lines + own.len, REPLY_LINES_BYTES + stored->lines.len - own.len);
     http_write_lines(&writer, BYTES("Idempotent-Replayed: true\r\n"));
     http_write_lines(&writer, stored->lines);
     bool bare = stored->status == 204 || stored->status == 304;

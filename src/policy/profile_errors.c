@@ -258,8 +258,19 @@ static void put_shape(enum profile_errors shape, struct json *json, const struct
     CHECK(false);
 }
 
+static void put_violated(struct json *json, const struct profile_problem *problem)
+{
+    json_key(json, "violated-policies");
+    json_array_open(json);
+    for (int i = 0; i < problem->violated_count; i++) {
+        json_add_string(json, bytes_from_text(problem->violated[i]));
+    }
+    json_array_close(json);
+}
+
 void profile_error_body(const struct profile *profile, struct json *json, enum reason reason, enum outcome outcome,
-                        enum retry retry, const char *request_id, const char *detail)
+                        enum retry retry, const char *request_id, const char *detail,
+                        const struct profile_problem *problem)
 {
     char type[96];
     char code[64];
@@ -274,7 +285,7 @@ void profile_error_body(const struct profile *profile, struct json *json, enum r
     (void)snprintf(code, sizeof code, "weir_%s", reason_name(reason));
 
     json_object_open(json);
-    json_put_text(json, "type", type);
+    json_put_text(json, "type", problem != NULL && problem->type != NULL ? problem->type : type);
     json_put_text(json, "title", error.message);
     json_put_u64(json, "status", error.status);
     if (detail != NULL && detail[0] != '\0') {
@@ -284,6 +295,9 @@ void profile_error_body(const struct profile *profile, struct json *json, enum r
     json_put_text(json, "outcome", outcome_name(outcome));
     json_put_text(json, "retry", retry_name(retry));
     json_put_text(json, "request_id", request_id);
+    if (problem != NULL && problem->violated_count > 0) {
+        put_violated(json, problem);
+    }
     put_shape(profile->errors, json, &error);
     json_object_close(json);
 }

@@ -135,11 +135,24 @@ enum key_fault profile_read_key(const struct profile *profile, struct bytes valu
 /* The status of weir's own answer for `reason` under this profile. */
 uint16_t profile_status(const struct profile *profile, enum reason reason);
 
+/* Problem types that others know, too (draft-ietf-httpapi-ratelimit-headers-11, section 6). */
+#define PROFILE_PROBLEM_QUOTA "https://iana.org/assignments/http-problem-types#quota-exceeded"
+#define PROFILE_PROBLEM_ABNORMAL_USAGE "https://iana.org/assignments/http-problem-types#abnormal-usage-detected"
+#define PROFILE_PROBLEM_REDUCED_CAPACITY "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
+
+/* What a problem has besides. */
+struct profile_problem {
+    const char *type;                  /* NULL: weir's own, by the reason */
+    const char *violated[LIMITS_MAX];  /* names of limits: `violated-policies` */
+    int violated_count;
+};
+
 /*
  * The body of weir's own answer: RFC 9457 problem+json and what the SDK needs
- * (stripe-node takes a body without `error` for success).
+ * (stripe-node takes a body without `error` for success). `problem` may be NULL.
  */
 void profile_error_body(const struct profile *profile, struct json *json, enum reason reason, enum outcome outcome,
-                        enum retry retry, const char *request_id, const char *detail);
+                        enum retry retry, const char *request_id, const char *detail,
+                        const struct profile_problem *problem);
 
 #endif

@@ -162,7 +162,7 @@ static void assert_error_holds(enum reason reason, const char *part)
     char text[4096];
     struct json json;
     json_init(&json, text, sizeof text);
-    profile_error_body(&profile, &json, reason, reason_outcome(reason), RETRY_NO, "0123", NULL);
+    profile_error_body(&profile, &json, reason, reason_outcome(reason), RETRY_NO, "0123", NULL, NULL);
     assert_false(json.overflow);
     if (bytes_find_text(json_bytes(&json), bytes_from_text(part)) == SIZE_MAX) {
         fail_msg("%s: no %s in %.*s", profile.name, part, BYTES_ARG(json_bytes(&json)));

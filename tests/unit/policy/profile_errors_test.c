@@ -21,7 +21,7 @@ static struct bytes body_in(enum profile_errors shape, enum reason reason, uint1
         profile.statuses[0] = (struct profile_status_row){reason, status};
     }
     json_init(&json, text, sizeof text);
-    profile_error_body(&profile, &json, reason, reason_outcome(reason), RETRY_NO, ID, "some \"words\"");
+    profile_error_body(&profile, &json, reason, reason_outcome(reason), RETRY_NO, ID, "some \"words\"", NULL);
     assert_false(json.overflow);
     return json_bytes(&json);
 }
@@ -73,7 +73,7 @@ static void test_no_detail_is_no_member(void **state)
     (void)state;
     for (int i = 0; i < 2; i++) {
         json_init(&json, text, sizeof text);
-        profile_error_body(&profile, &json, REASON_SHED, OUTCOME_NOT_SENT, RETRY_SAFE, ID, i == 0 ? NULL : "");
+        profile_error_body(&profile, &json, REASON_SHED, OUTCOME_NOT_SENT, RETRY_SAFE, ID, i == 0 ? NULL : "", NULL);
         assert_lacks(json_bytes(&json), "detail");
     }
 }

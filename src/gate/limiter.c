@@ -1,0 +1,310 @@
+/*
+ * The callers that this process remembers, and what it asks the store about
+ * them. Bounded: when the table is full the one that was longest without use
+ * goes, with what is known of it; one that chose its name freely goes only when
+ * it owes nothing, so that inventing names fills neither this table nor the
+ * store. Whether a request may pass is decided in limits.c.
+ */
+#include "limits.h"
+
+#include <stdlib.h>
+
+#include "weir/base/clock.h"
+#include "weir/base/digest.h"
+
+/* What a question is assumed to take until one was answered. */
+#define TRIP_GUESS_US UINT64_C(1000)
+/* Places of the ring that are looked at for one that may go. */
+#define EVICT_LOOKS 64
+
+static const struct stats_family family_callers = {
+    .name = "weir_ratelimit_callers",
+    .help = "Callers of limits that this process remembers.",
+    .kind = STATS_GAUGE,
+};
+static const struct stats_family family_evicted = {
+    .name = "weir_ratelimit_callers_evicted_total",
+    .help = "Callers that were forgotten because the table was full: what a local limit knew of them begins anew.",
+    .kind = STATS_COUNTER,
+};
+static const struct stats_family family_away = {
+    .name = "weir_ratelimit_store_away",
+    .help = "1 while limits are judged without the store, since it does not answer.",
+    .kind = STATS_GAUGE,
+};
+
+/* ---- open and close ---- */
+
+struct limiter *limiter_open(struct gate *gate)
+{
+    struct stats *stats = gate->options.stats;
+    struct limiter *limiter = calloc(1, sizeof *limiter);
+    struct table *callers = table_open(LIMITER_CALLERS_MAX);
+    if (limiter == NULL || callers == NULL) {
+        free(limiter);
+        table_close(callers);
+        return NULL;
+    }
+    limiter->gate = gate;
+    limiter->callers = callers;
+    pool_init(&limiter->callers_pool, "callers", sizeof(struct caller), LIMITER_CALLERS_MAX);
+    list_init(&limiter->ring);
+    limiter->trip_us = TRIP_GUESS_US;
+    digest_random(&limiter->random, sizeof limiter->random);
+    limiter->random |= 1;
+    limiter->stat_callers = stats_series(stats, &family_callers);
+    limiter->stat_evicted = stats_series(stats, &family_evicted);
+    limiter->stat_away = stats_series(stats, &family_away);
+    return limiter;
+}
+
+void limiter_close(struct limiter *limiter)
+{
+    struct caller *caller;
+    while ((caller = list_first(&limiter->ring, struct caller, in_ring)) != NULL) {
+        CHECK(caller->pins == 0 && caller->in_flight == 0);
+        if (caller->call != NULL) {
+            store_limit_forget(caller->call);
+        }
+        list_remove(&caller->in_ring);
+        pool_put(&limiter->callers_pool, caller);
+    }
+    pool_close(&limiter->callers_pool);
+    table_close(limiter->callers);
+    free(limiter);
+}
+
+/* Marsaglia, Xorshift RNGs, Journal of Statistical Software 8(14), 2003: for jitter alone. */
+uint64_t limiter_random(struct limiter *limiter)
+{
+    uint64_t x = limiter->random;
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    limiter->random = x;
+    return x;
+}
+
+/* ---- callers ---- */
+
+struct caller_key {
+    uint64_t limit;
+    uint8_t hash[LIMIT_HASH_BYTES];
+};
+
+static struct caller_key key_of(uint64_t limit, const uint8_t hash[LIMIT_HASH_BYTES])
+{
+    struct caller_key key = {.limit = limit};
+    memcpy(key.hash, hash, sizeof key.hash);
+    return key;
+}
+
+static bool may_go(const struct caller *caller, uint64_t now_us)
+{
+    bool owes = caller->stranger && caller->lease.reset_at_us > now_us;
+    return caller->pins == 0 && caller->in_flight == 0 && caller->call == NULL && !caller->recent && !owes;
+}
+
+static void drop(struct caller *caller)
+{
+    struct limiter *limiter = caller->limiter;
+    struct caller_key key = key_of(caller->limit, caller->hash);
+    (void)table_remove(limiter->callers, bytes_of(&key, sizeof key));
+    list_remove(&caller->in_ring);
+    limiter->strangers_count -= caller->stranger ? 1 : 0;
+    pool_put(&limiter->callers_pool, caller);
+}
+
+/* Makes room for one more, of its kind. CLOCK: who was used since it was looked at last has another turn. */
+static bool evict(struct limiter *limiter, bool stranger)
+{
+    uint64_t now_us = loop_now_us(limiter->gate->options.loop);
+    for (int i = 0; i < EVICT_LOOKS && !list_empty(&limiter->ring); i++) {
+        struct caller *caller = list_first(&limiter->ring, struct caller, in_ring);
+        if (may_go(caller, now_us) && (!stranger || caller->stranger)) {
+            drop(caller);
+            stats_add(limiter->gate->options.stats, limiter->stat_evicted, 1);
+            return true;
+        }
+        caller->recent = false;
+        list_remove(&caller->in_ring);
+        list_push_back(&limiter->ring, &caller->in_ring);
+    }
+    return false;
+}
+
+static bool has_room(struct limiter *limiter, bool stranger)
+{
+    bool full = table_count(limiter->callers) >= LIMITER_CALLERS_MAX;
+    bool strangers_full = stranger && limiter->strangers_count >= LIMITER_STRANGERS_MAX;
+    return !(full || strangers_full) || evict(limiter, strangers_full);
+}
+
+static struct caller *make(struct limiter *limiter, const struct caller_key *key, bool stranger)
+{
+    struct caller *caller = pool_get(&limiter->callers_pool);
+    if (caller == NULL) {
+        return NULL;
+    }
+    if (!table_put(limiter->callers, bytes_of(key, sizeof *key), caller)) {
+        pool_put(&limiter->callers_pool, caller);
+        return NULL;
+    }
+    caller->limiter = limiter;
+    caller->limit = key->limit;
+    memcpy(caller->hash, key->hash, sizeof caller->hash);
+    caller->stranger = stranger;
+    limiter->strangers_count += stranger ? 1 : 0;
+    list_init(&caller->waiters);
+    list_init(&caller->in_ring);
+    list_push_back(&limiter->ring, &caller->in_ring);
+    return caller;
+}
+
+/* All that have no entry of their own count together, here and in the store. */
+static void be_one_of_many(struct caller_name *name)
+{
+    memset(name->hash, 0xff, sizeof name->hash);
+    name->bucket = 0;
+    name->stranger = false; /* there is one such entry for each limit */
+}
+
+struct caller *limiter_pin(struct limiter *limiter, const struct limit_ready *limit, struct caller_name *name)
+{
+    struct caller_key key = key_of(limit->id, name->hash);
+    struct caller *caller = table_find(limiter->callers, bytes_of(&key, sizeof key));
+    if (caller == NULL && !has_room(limiter, name->stranger)) {
+        be_one_of_many(name);
+        key = key_of(limit->id, name->hash);
+        caller = table_find(limiter->callers, bytes_of(&key, sizeof key));
+    }
+    if (caller == NULL) {
+        caller = make(limiter, &key, name->stranger);
+        stats_set(limiter->gate->options.stats, limiter->stat_callers, table_count(limiter->callers));
+    }
+    if (caller != NULL) {
+        caller->pins++;
+        caller->recent = true;
+    }
+    return caller;
+}
+
+void limiter_unpin(struct caller *caller)
+{
+    CHECK(caller->pins > 0);
+    caller->pins--;
+}
+
+/* ---- asking the store ---- */
+
+bool limiter_may_wait(const struct limiter *limiter)
+{
+    return limiter->gate->store != NULL && lease_may_wait(&limiter->patience);
+}
+
+static void note_heard(struct limiter *limiter, bool answered)
+{
+    struct gate *gate = limiter->gate;
+    if (!lease_heard(&limiter->patience, answered, loop_now_us(gate->options.loop))) {
+        return;
+    }
+    stats_set(gate->options.stats, limiter->stat_away, limiter->patience.away ? 1 : 0);
+    if (limiter->patience.away) {
+        log_event(gate->options.log, LOG_WARN, "limits_without_store",
+                  "the store does not answer: limits go by this weir's share of them", LOG_N("fleet", store_fleet(gate->store)));
+    } else {
+        log_event(gate->options.log, LOG_INFO, "limits_with_store", "the store answers: limits are shared again",
+                  LOG_N("fleet", store_fleet(gate->store)));
+    }
+}
+
+static void wake_waiters(struct caller *caller, bool failed)
+{
+    struct list now;
+    struct limited_one *one;
+    list_init(&now);
+    list_move_all(&now, &caller->waiters);
+    caller->waiter_count = 0;
+    caller->pins++; /* whoever is stepped may end, and with it the last that holds it */
+    while ((one = list_first(&now, struct limited_one, in_waiters)) != NULL) {
+        list_remove(&one->in_waiters);
+        one->failed = failed;
+        exchange_step(one->exchange);
+    }
+    caller->pins--;
+}
+
+/* What fits is all that is known: everybody may pass until it is asked again. */
+#define CHECKED_TOKENS UINT64_C(1000000)
+
+static void on_told(void *owner, enum store_status status, uint64_t granted, const struct limit_told *told)
+{
+    struct caller *caller = owner;
+    struct limiter *limiter = caller->limiter;
+    struct gate *gate = limiter->gate;
+    uint64_t now_us = loop_now_us(gate->options.loop);
+    caller->call = NULL;
+    note_heard(limiter, status == STORE_OK);
+    if (status != STORE_OK) {
+        lease_lost(&caller->lease);
+        wake_waiters(caller, true);
+        return;
+    }
+    limiter->trip_us = (7 * limiter->trip_us + (now_us - caller->asked_us)) / 8;
+    if (caller->checks && granted > 0) {
+        granted = CHECKED_TOKENS;
+    }
+    lease_told(&caller->lease, &caller->rate, store_fleet(gate->store), caller->asked_us, granted, told,
+               limiter_random(limiter), now_us);
+    wake_waiters(caller, false);
+}
+
+bool limiter_ask(struct caller *caller, const struct limit_ref *ref)
+{
+    struct limiter *limiter = caller->limiter;
+    struct gate *gate = limiter->gate;
+    if (caller->call != NULL) {
+        return true;
+    }
+    if (gate->store == NULL) {
+        return false;
+    }
+    uint64_t want = lease_want(&caller->lease, &ref->ask.rate, store_fleet(gate->store), caller->waiter_count + 1);
+    caller->call = store_limit(gate->store, ref, want, generation_conf(gate->generation)->store.limit_timeout_ms, on_told, caller);
+    if (caller->call == NULL) {
+        return false;
+    }
+    caller->checks = (ref->ask.flags & LIMIT_CHECK) != 0;
+    caller->rate = ref->ask.rate;
+    caller->asked_us = loop_now_us(gate->options.loop);
+    lease_asked(&caller->lease);
+    return true;
+}
+
+void limiter_ask_ahead(struct caller *caller, const struct limit_ref *ref)
+{
+    struct limiter *limiter = caller->limiter;
+    uint64_t now_us = loop_now_us(limiter->gate->options.loop);
+    if (caller->call != NULL || limiter->gate->store == NULL) {
+        return;
+    }
+    bool due = lease_may_wait(&limiter->patience)
+                   ? lease_runs_low(&caller->lease, now_us, limiter->trip_us) && lease_look(&caller->lease, now_us) != LEASE_DENIED
+                   : lease_may_probe(&limiter->patience, limiter_random(limiter), now_us);
+    if (due && !limiter_ask(caller, ref)) {
+        note_heard(limiter, false);
+    }
+}
+
+void limiter_charge(struct caller *caller, const struct limit_ref *ref)
+{
+    struct gate *gate = caller->limiter->gate;
+    CHECK((ref->ask.flags & LIMIT_FORCE) != 0);
+    if (gate->store != NULL && limiter_may_wait(caller->limiter)) {
+        struct store_limit_call *call =
+            store_limit(gate->store, ref, 0, generation_conf(gate->generation)->store.limit_timeout_ms, NULL, NULL);
+        (void)call; /* nobody waits for it; one that finds no room is one decline that does not count */
+    }
+    /* What was known of the room is old now: the next request asks. */
+    memset(caller->lease.tokens, 0, sizeof caller->lease.tokens);
+}
