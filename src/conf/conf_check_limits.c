@@ -80,28 +80,29 @@ static uint64_t common_divisor(uint64_t a, uint64_t b)
     return a;
 }
 
-/* A token is `units`, and a bucket holds its burst of them and, while one is asked for, as many again. */
-static bool is_exact(const struct conf_rate *rate, uint64_t burst)
+/* A token is units of a bucket, which holds its burst of them and, while one is asked for, as many again. */
+static uint64_t burst_max(const struct conf_rate *rate)
 {
     uint64_t units = rate->per_us / common_divisor(rate->tokens, rate->per_us);
-    uint64_t most;
 
-    return !__builtin_mul_overflow(units, burst * 2, &most) && most < EXACT_MAX;
+    return (EXACT_MAX / 2 - 1) / units;
 }
 
-/* `node` is the limit or one of its tiers. */
+/*
+ * `node` is the limit or one of its tiers. A burst that is not written is exact: 1, or what a second gives, and that
+ * is at most 10^15 units.
+ */
 static void check_exact(const struct rules *rules, const struct conf_node *node, const char *where,
                         const struct conf_rate *rate, uint64_t burst)
 {
-    const char *key = conf_node_member(node, "burst") != NULL ? "burst" : "rate";
-    char number[CONF_NUMBER_BYTES];
+    const struct conf_node *written = conf_node_member(node, "burst");
+    char number[CONF_NUMBER_BYTES], text[64] = "";
 
-    if (rate->tokens == 0 || is_exact(rate, burst) || conf_bad_in(node, "rate") || conf_bad_in(node, "burst")) {
+    if (written == NULL || written->bad || conf_bad_in(node, "rate") || rate->tokens == 0 || burst <= burst_max(rate)) {
         return;
     }
-    conf_error(rules->run->findings, conf_place_in(node, key), hint("a lower burst, or a rate over a shorter time"),
-               "%s cannot be counted exactly: its rate with a burst of %s", where,
-               conf_number_text(CONF_COUNT, burst, number));
+    conf_append(text, sizeof(text), "at most %s at this rate", conf_number_text(CONF_COUNT, burst_max(rate), number));
+    conf_error(rules->run->findings, written->place, hint(text), "%s.burst is more than can be counted exactly", where);
 }
 
 static void check_numbers(const struct rules *rules)
@@ -152,9 +153,9 @@ static void check_tier(const struct rules *rules, const struct conf_limit_tier *
             return;
         }
     }
-    if (node->kind == CONF_NODE_MAP && node->count == 0) {
+    if (conf_node_empty(node) || (node->kind == CONF_NODE_MAP && node->count == 0)) {
         conf_warning(rules->run->findings, node->key_place, CONF_NO_HELP, "%s says nothing", where);
-    } else if (conf_node_member(node, "rate") != NULL || conf_node_member(node, "burst") != NULL) {
+    } else if (has_rate) {
         check_exact(rules, node, where, &tier->rate, tier->burst);
     }
 }

@@ -109,7 +109,7 @@ static bool holds(const int *indices, int count, int index)
 }
 
 /* A list of names becomes a list of indices; what is not one of limits, or twice in it, is reported and left out. */
-static void resolve(struct conf_run *run, const struct conf_node *list, const char *where, int **indices, int *count)
+static void resolve(struct conf_run *run, struct conf_node *list, const char *where, int **indices, int *count)
 {
     if (list == NULL || list->bad || list->kind != CONF_NODE_LIST || list->count == 0) {
         return;
@@ -121,6 +121,7 @@ static void resolve(struct conf_run *run, const struct conf_node *list, const ch
 
         if (index < 0) {
             report_unknown(run, entry, where);
+            list->bad = true;
         } else if (holds(*indices, *count, index)) {
             conf_error(run->findings, entry->place, CONF_NO_HELP, "%s has limit '%s' twice", where,
                        conf_shown(entry->text, shown));

@@ -180,6 +180,141 @@ static void test_words_about_the_key_prove_nothing_about_the_payment(void **stat
     assert_int_equal(profile_classify_body(&profile, 200, IDEM_CLASS_FINAL, BYTES("\x1f\x8b"), true), IDEM_CLASS_FINAL);
 }
 
+/* ---- declines ---- */
+
+static void test_a_decline_is_a_status_or_a_word_whatever_the_status(void **state)
+{
+    struct profile profile = made();
+    (void)state;
+    assert_false(profile_declined(&profile, 402, BYTES("CARD_DECLINED")));
+    profile.declined[0] = (struct profile_codes){402, 402};
+    profile.declined[1] = (struct profile_codes){460, 469};
+    assert_true(profile_declined(&profile, 402, BYTES_NONE));
+    assert_true(profile_declined(&profile, 460, BYTES("{}")));
+    assert_true(profile_declined(&profile, 469, BYTES("{}")));
+    assert_false(profile_declined(&profile, 401, BYTES("{}")));
+    assert_false(profile_declined(&profile, 470, BYTES("{}")));
+    assert_false(profile_declined(&profile, 200, BYTES("{\"resultCode\": \"Refused\"}")));
+    profile.declined_words[0] = BYTES("\"Refused\"");
+    profile.declined_words[1] = BYTES("CARD_DECLINED");
+    assert_true(profile_declined(&profile, 200, BYTES("{\"resultCode\":\"Refused\"}")));
+    assert_true(profile_declined(&profile, 200, BYTES("{ \"resultCode\" : \"Refused\" }")));
+    assert_true(profile_declined(&profile, 400, BYTES("[\"CARD_DECLINED\"]")));
+    assert_false(profile_declined(&profile, 200, BYTES("{\"resultCode\":\"Authorised\"}")));
+    assert_false(profile_declined(&profile, 200, BYTES("{\"note\":\"Refused once\"}")));
+    assert_false(profile_declined(&profile, 200, BYTES_NONE));
+}
+
+static void test_full_lists_of_declines_end_at_their_bounds(void **state)
+{
+    struct profile profile = made();
+    (void)state;
+    for (uint16_t i = 0; i < PROFILE_CODES_MAX; i++) {
+        profile.declined[i] = (struct profile_codes){(uint16_t)(500 + i), (uint16_t)(500 + i)};
+    }
+    for (int i = 0; i < PROFILE_WORDS_MAX; i++) {
+        profile.declined_words[i] = i == PROFILE_WORDS_MAX - 1 ? BYTES("LAST") : BYTES("OTHER");
+        profile.test_keys[i] = i == PROFILE_WORDS_MAX - 1 ? BYTES("last_") : BYTES("other_");
+    }
+    assert_true(profile_declined(&profile, 500 + PROFILE_CODES_MAX - 1, BYTES_NONE));
+    assert_false(profile_declined(&profile, 500 + PROFILE_CODES_MAX, BYTES_NONE));
+    assert_true(profile_declined(&profile, 200, BYTES("LAST")));
+    assert_false(profile_declined(&profile, 200, BYTES("LAS")));
+    assert_true(profile_is_test(&profile, BYTES("Bearer last_1")));
+    assert_false(profile_is_test(&profile, BYTES("Bearer las_1")));
+}
+
+/* ---- test traffic ---- */
+
+static struct profile with_test_keys(void)
+{
+    struct profile profile = made();
+    profile.test_keys[0] = BYTES("sk_test_");
+    profile.test_keys[1] = BYTES("rk_test_");
+    return profile;
+}
+
+static void test_test_traffic_shows_in_how_the_credential_begins(void **state)
+{
+    static const struct {
+        const char *credential;
+        bool is_test;
+    } rows[] = {
+        {"Bearer sk_test_4eC39Hq", true},
+        {"bearer  rk_test_4eC39Hq", true},
+        {"BEARER sk_test_", true},
+        {"\tBearer sk_test_1 ", true},
+        {"sk_test_4eC39Hq", true}, /* X-API-Key, or an Authorization without a scheme */
+        {" sk_test_4eC39Hq", true},
+        {"Bearer sk_live_4eC39Hq", false},
+        {"Bearer SK_TEST_4eC39Hq", false},
+        {"Bearer sk_test", false},
+        {"Bearer xsk_test_1", false},
+        {"Bearersk_test_1", false},
+        {"Bearer", false},
+        {"Bearer ", false},
+        {"Digest sk_test_1", false},
+        {"", false},
+    };
+    struct profile profile = with_test_keys(), none = made();
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        assert_true(profile_is_test(&profile, bytes_from_text(rows[i].credential)) == rows[i].is_test);
+        assert_false(profile_is_test(&none, bytes_from_text(rows[i].credential)));
+    }
+    assert_false(profile_is_test(&profile, BYTES_NONE));
+}
+
+static void test_the_user_of_basic_credentials_is_read(void **state)
+{
+    static const struct {
+        const char *credential;
+        bool is_test;
+    } rows[] = {
+        {"Basic c2tfdGVzdF80ZUMzOUhxOg==", true},  /* sk_test_4eC39Hq: */
+        {"basic  c2tfdGVzdF80ZUMzOUhxOg==", true},
+        {"Basic c2tfdGVzdF80ZUMzOUhxOg", true},    /* without its padding */
+        {"Basic c2tfdGVzdF8=", true},              /* sk_test_ alone, no colon */
+        {"Basic c2tfdGVzdF8", true},
+        {"Basic c2tfbGl2ZV80ZUMzOUhxOg==", false}, /* sk_live_4eC39Hq: */
+        {"Basic bWU6c2tfdGVzdF80ZUM=", false},     /* me:sk_test_4eC: a password is no user */
+        {"Basic OnNrX3Rlc3RfMQ==", false},         /* :sk_test_1 */
+        {"Basic sk_test_1", false},                /* no base64 from its third character on */
+        {"Basic c2tf*GVzdF80ZUMzOUhxOg==", false},
+        {"Basic c2tfdGVzdF*", false},              /* sk_test and no more */
+        {"Basic ====", false},
+        {"Basic", false},
+    };
+    struct profile profile = with_test_keys();
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        if (profile_is_test(&profile, bytes_from_text(rows[i].credential)) != rows[i].is_test) {
+            fail_msg("%s", rows[i].credential);
+        }
+    }
+}
+
+/* "QUFB" is AAA; a word of 128 bytes is the longest that a configuration has. */
+static void test_basic_credentials_are_read_as_far_as_a_word_can_ask(void **state)
+{
+    static char word[128], longer[129], credential[8192] = "Basic ";
+    struct profile profile = made();
+    (void)state;
+    memset(word, 'A', sizeof(word));
+    memset(longer, 'A', sizeof(longer));
+    for (size_t at = 6; at + 4 < sizeof(credential); at += 4) {
+        memcpy(credential + at, "QUFB", 4);
+    }
+    profile.test_keys[0] = bytes_of(word, sizeof(word));
+    assert_true(profile_is_test(&profile, bytes_from_text(credential)));
+    profile.test_keys[0] = bytes_of(longer, sizeof(longer));
+    assert_false(profile_is_test(&profile, bytes_from_text(credential)));
+    /* Exactly as long as the word, and one byte short of it. */
+    profile.test_keys[0] = bytes_of(word, 3);
+    assert_true(profile_is_test(&profile, BYTES("Basic QUFB")));
+    assert_false(profile_is_test(&profile, BYTES("Basic QUE=")));
+}
+
 /* ---- for how long a request may be sent again ---- */
 
 static void test_sending_again_ends_a_margin_before_the_processor_forgets(void **state)
@@ -297,6 +432,11 @@ int main(void)
         cmocka_unit_test(test_a_success_is_never_taken_for_nothing_done),
         cmocka_unit_test(test_where_a_status_is_busy_and_final_the_field_decides),
         cmocka_unit_test(test_words_about_the_key_prove_nothing_about_the_payment),
+        cmocka_unit_test(test_a_decline_is_a_status_or_a_word_whatever_the_status),
+        cmocka_unit_test(test_full_lists_of_declines_end_at_their_bounds),
+        cmocka_unit_test(test_test_traffic_shows_in_how_the_credential_begins),
+        cmocka_unit_test(test_the_user_of_basic_credentials_is_read),
+        cmocka_unit_test(test_basic_credentials_are_read_as_far_as_a_word_can_ask),
         cmocka_unit_test(test_sending_again_ends_a_margin_before_the_processor_forgets),
         cmocka_unit_test(test_what_does_not_de_duplicate_is_never_sent_again),
         cmocka_unit_test(test_the_first_retention_whose_path_fits_by_whole_segments_counts),
