@@ -1,0 +1,216 @@
+"""Limits as a merchant meets them: who is refused, what it reads, and what it costs nobody."""
+
+import json
+import time
+
+from harness import case, check, check_equal, wait_until
+from harness.http import Closed
+from harness.payments import KEY_FIELD, executions, on_each_store, pay, paying
+from harness.processor import Hold, Processor, Sandbox, response
+from harness.weir import Weir
+
+DAY = "1/day"  # so slow that no test sees a second token
+QUOTA = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+ABNORMAL = "https://iana.org/assignments/http-problem-types#abnormal-usage-detected"
+
+
+def limited(store, to, limits, names=None, sections=None, route=None, **more):
+    """A weir whose payments route has these limits."""
+    return paying(store, to, sections={"limits": limits, **(sections or {})},
+                  route={"limits": names or list(limits), **(route or {})}, **more)
+
+
+def decisions(weir, limit, **labels):
+    return weir.metric("weir_ratelimit_decisions_total", limit=limit, **labels)
+
+
+def check_refused(answer, limit, reason="rate_limited", kind=QUOTA):
+    check_equal((answer.status, answer.weir_reason, answer.outcome), (429, reason, "not_sent"))
+    problem = json.loads(answer.body)
+    check_equal(problem["type"], kind)
+    check_equal(problem["violated-policies"], [limit])
+    check(int(answer.header("Retry-After")) >= 1, "Retry-After")
+    check_equal(answer.header("Cache-Control"), "no-store")
+    return answer
+
+
+@on_each_store
+def test_payments_within_the_burst_and_not_one_more(store):
+    with Sandbox(dedup=KEY_FIELD) as sandbox, \
+            limited(store, sandbox, {"writes": {"by": "tenant", "rate": DAY, "burst": 3}}) as weir:
+        for number in range(3):
+            answer = pay(weir, f"order-{number}")
+            check_equal(answer.status, 200)
+            check_equal(answer.header("RateLimit-Policy"), '"writes";q=3;w=259200')
+            check(answer.header("RateLimit").startswith(f'"writes";r={2 - number};t='), answer.header("RateLimit"))
+        with case("the fourth is refused, and reads when to come again"):
+            answer = check_refused(pay(weir, "order-3"), "writes")
+            check_equal(answer.retry, "same_key")
+            check(80000 < int(answer.header("Retry-After")) < 100000, answer.header("Retry-After"))
+            check_equal(answer.header("RateLimit"), f'"writes";r=0;t={answer.header("Retry-After")}')
+        with case("a replay costs nothing, and is served"):
+            for _ in range(3):
+                answer = pay(weir, "order-0")
+                check_equal((answer.status, answer.outcome), (200, "replayed"))
+        with case("another tenant has its own"):
+            check_equal(pay(weir, "order-3", tenant="sk_test_2").status, 200)
+        with case("the refused key is free"):
+            check_equal(executions(sandbox, "order-3"), 1)
+            weir.change(limits={"writes": {"by": "tenant", "rate": DAY, "burst": 4}})
+            weir.reload()
+            check_equal(pay(weir, "order-3").status, 200)
+            check_equal(pay(weir, "order-4").status, 429)
+        check_equal(decisions(weir, "writes", decision="admitted", where="store"), 5)
+        check_equal(decisions(weir, "writes", decision="denied", where="store"), 2)
+
+
+@on_each_store
+def test_whoever_waits_as_told_is_admitted(store):
+    with Sandbox(dedup=KEY_FIELD) as sandbox, \
+            limited(store, sandbox, {"writes": {"by": "tenant", "rate": "1/s", "burst": 1}}) as weir:
+        check_equal(pay(weir, "order-0").status, 200)
+        refused = pay(weir, "order-1")
+        check_equal(refused.status, 429)
+        time.sleep(int(refused.header("Retry-After")))  # what a client does, and the very thing that is tested
+        check_equal(pay(weir, "order-1").status, 200)
+
+
+@on_each_store
+def test_requests_without_a_key_share_the_bucket(store):
+    with Sandbox(dedup=KEY_FIELD) as sandbox, \
+            limited(store, sandbox, {"all": {"by": "tenant", "rate": DAY, "burst": 4}}) as weir:
+        check_equal(pay(weir, "order-0").status, 200)
+        check_equal(pay(weir, None).status, 200)
+        check_equal(pay(weir, "order-1").status, 200)
+        check_equal(pay(weir, None).status, 200)
+        for _ in range(3):
+            check_refused(pay(weir, None), "all")
+        check_refused(pay(weir, "order-2"), "all")
+        check(decisions(weir, "all", decision="denied", where="cache") >= 1, "the second refusal asks nobody")
+        check_equal(pay(weir, "order-1").outcome, "replayed")
+
+
+def test_without_a_store_limits_count_in_the_process():
+    limits = {"reads": {"by": "tenant", "rate": DAY, "burst": 2}, "mine": {"by": "header:X-Merchant", "rate": DAY, "burst": 1}}
+    with Processor() as processor, \
+            Weir(processor, limits=limits, routes=[{"name": "all", "match": {"path": "/*"}, "to": "acme", "limits": ["reads", "mine"]}]) as weir:
+        one = ["Authorization: Bearer one"]
+        with case("a part that is missing skips its limit"):
+            check_equal([weir.ask("GET", "/x", one).status for _ in range(2)], [200, 200])
+            check_equal(decisions(weir, "mine", decision="skipped"), 2)
+            check_refused(weir.ask("GET", "/x", one), "reads")
+        with case("no credential, no tenant"):
+            check_equal([weir.ask("GET", "/x").status for _ in range(4)], [200] * 4)
+        with case("all or nothing"):
+            two = ["Authorization: Bearer two", "X-Merchant: m1"]
+            check_equal(weir.ask("GET", "/x", two).status, 200)
+            check_refused(weir.ask("GET", "/x", two), "mine")
+            check_refused(weir.ask("GET", "/x", two), "mine")
+            check_equal(weir.ask("GET", "/x", ["Authorization: Bearer two", "X-Merchant: m2"]).status, 200)
+            check_refused(weir.ask("GET", "/x", ["Authorization: Bearer two", "X-Merchant: m3"]), "reads")
+
+
+def test_an_address_counts_in_the_process_and_by_what_trusted_peers_say():
+    limits = {"per-address": {"by": "client_ip", "rate": DAY, "burst": 2}}
+    route = {"name": "all", "match": {"path": "/*"}, "to": "acme", "limits": ["per-address"]}
+    with Processor() as processor, Weir(processor, listener={"trusted": ["127.0.0.0/8"]}, limits=limits, routes=[route]) as weir:
+        def ask(address):
+            return weir.ask("GET", "/x", [f"X-Forwarded-For: {address}"])
+        check_equal([ask("192.0.2.1").status for _ in range(2)], [200, 200])
+        check_refused(ask("192.0.2.1"), "per-address")
+        check_equal(ask("192.0.2.2").status, 200)
+        with case("IPv6 by its /64"):
+            check_equal([ask(f"2001:db8:1:2::{n}").status for n in (1, 2)], [200, 200])
+            check_refused(ask("2001:db8:1:2:ffff::9"), "per-address")
+            check_equal(ask("2001:db8:1:3::1").status, 200)
+
+
+def test_a_new_connection_is_charged_before_its_tls():
+    limits = {"arrivals": {"by": "client_ip", "rate": DAY, "burst": 3}}
+    with Processor() as processor, Weir(processor, listener={"limits": {"accept": ["arrivals"]}}, limits=limits) as weir:
+        with weir.client() as client:
+            check_equal(client.ask("GET", "/x").status, 200)
+            check_equal([weir.ask("GET", "/x").status for _ in range(2)], [200, 200])
+            with case("over it the connection is closed"):
+                try:
+                    weir.ask("GET", "/x")
+                    check(False, "served")
+                except Closed:
+                    pass
+            with case("open ones go on"):
+                check_equal(client.ask("GET", "/x").status, 200)
+        check_equal(decisions(weir, "arrivals", decision="denied"), 1)
+
+
+def test_requests_at_once():
+    limits = {"in-flight": {"by": "tenant", "concurrent": 2}}
+    with Processor() as processor, \
+            Weir(processor, limits=limits, routes=[{"name": "all", "match": {"path": "/*"}, "to": "acme", "limits": ["in-flight"]}]) as weir:
+        one = ["Authorization: Bearer one"]
+        holds = [Hold(), Hold()]
+        with weir.client() as a, weir.client() as b:
+            for hold, client in zip(holds, (a, b)):
+                processor.answer(hold)
+                client.send(b"GET /slow HTTP/1.1\r\nHost: pay.example.com\r\nAuthorization: Bearer one\r\n\r\n")
+                hold.wait()
+            refused = check_refused(weir.ask("GET", "/x", one), "in-flight", "concurrency_limited")
+            check_equal(refused.header("RateLimit-Policy"), '"in-flight";q=2;qu="concurrent-requests"')
+            check_equal(weir.ask("GET", "/x", ["Authorization: Bearer two"]).status, 200)
+            with case("an answer frees a place"):
+                holds[0].release()
+                check_equal(a.read_response().status, 200)
+                check_equal(weir.ask("GET", "/x", one).status, 200)
+            with case("and so does a client that leaves"):
+                b.reset()
+                wait_until(lambda: weir.ask("GET", "/x", one).status == 200)
+            holds[1].release()
+        for _ in range(3):
+            check_equal(weir.ask("GET", "/x", one).status, 200)
+
+
+@on_each_store
+def test_a_shadow_refuses_nobody_and_says_what_it_would_have(store):
+    limits = {"trial": {"by": "tenant", "rate": DAY, "burst": 2, "mode": "shadow"}, "off": {"by": "tenant", "rate": DAY, "burst": 1, "mode": "off"}}
+    with Sandbox(dedup=KEY_FIELD) as sandbox, limited(store, sandbox, limits) as weir:
+        for number in range(5):
+            answer = pay(weir, f"order-{number}")
+            check_equal((answer.status, answer.header("RateLimit")), (200, None))
+        check_equal(decisions(weir, "trial", decision="admitted", mode="shadow"), 2)
+        check_equal(decisions(weir, "trial", decision="denied", mode="shadow"), 3)
+
+
+@on_each_store
+def test_declines_are_charged_and_stop_the_next(store):
+    limits = {"card-testing": {"by": "tenant", "rate": "2/day", "burst": 2, "charge_on": "decline"}}
+    with Processor() as processor, limited(store, processor, limits) as weir:
+        def answer_always(status):
+            processor.answer_always(response(status, body=b'{"error": {"code": "card_declined"}}'))
+        answer_always(200)
+        check_equal([pay(weir, f"fine-{n}").status for n in range(4)], [200] * 4)
+        answer_always(402)
+        check_equal([pay(weir, f"bad-{n}").status for n in range(2)], [402, 402])
+        wait_until(lambda: pay(weir, "next").status == 429, what="the limit to stop the next one")
+        check_refused(pay(weir, "next-2"), "card-testing", kind=ABNORMAL)
+        with case("without a key, too"):
+            wait_until(lambda: pay(weir, None).status == 429, what="the limit to stop one without a key")
+        with case("what was answered is replayed"):
+            check_equal((pay(weir, "bad-0").status, pay(weir, "fine-0").outcome), (402, "replayed"))
+
+
+def test_tiers_come_with_the_credential():
+    import hashlib
+    import os
+    import tempfile
+    with tempfile.TemporaryDirectory() as folder, Processor() as processor:
+        path = os.path.join(folder, "tenants")
+        with open(path, "w") as file:
+            for key, name, tier in (("one", "small", "basic"), ("two", "large", "gold"), ("three", "large", "gold")):
+                file.write(f"sha256:{hashlib.sha256(key.encode()).hexdigest()} {name} {tier}\n")
+        limits = {"reads": {"by": "tenant", "rate": DAY, "burst": 1, "tiers": {"gold": {"rate": DAY, "burst": 3}}}}
+        with Weir(processor, limits=limits, tenants={"known_file": path},
+                  routes=[{"name": "all", "match": {"path": "/*"}, "to": "acme", "limits": ["reads"]}]) as weir:
+            def statuses(key, count):
+                return [weir.ask("GET", "/x", [f"Authorization: Bearer {key}"]).status for _ in range(count)]
+            check_equal(statuses("one", 2), [200, 429])
+            with case("two credentials of one tenant share its bucket"):
+                check_equal(statuses("two", 2) + statuses("three", 2), [200, 200, 200, 429])
