@@ -120,6 +120,10 @@ static void test_a_profile_that_says_nothing_is_generic(void **state)
     assert_int_equal(generic->busy_count, 0);
     assert_int_equal(mine->unproven_word_count + mine->print_field_count + mine->kept_field_count, 0);
     assert_int_equal(generic->unproven_word_count + generic->print_field_count + generic->kept_field_count, 0);
+    assert_same_codes(mine->declined, mine->declined_count, generic->declined, generic->declined_count);
+    assert_same_codes(mine->declined, mine->declined_count, (struct conf_codes[]){{402, 402}}, 1);
+    assert_int_equal(mine->declined_word_count + mine->test_key_count, 0);
+    assert_int_equal(generic->declined_word_count + generic->test_key_count, 0);
     assert_null(mine->not_executed_field);
     assert_null(mine->replay_marker);
     assert_int_equal(mine->errors, CONF_ERRORS_PROBLEM);
@@ -145,6 +149,9 @@ static void test_a_profile_is_as_it_is_written(void **state)
                                  "    print_fields: [Acme-Account, Acme-Version]\n"
                                  "    kept_fields: [Acme-*, Trace]\n"
                                  "    replay_marker: 'Replayed:yes'\n"
+                                 "    declined: [402, 460-469]\n"
+                                 "    declined_words: ['\"Declined\"', NO_FUNDS]\n"
+                                 "    test_keys: [try_]\n"
                                  "    errors: square\n"
                                  "    stripe_should_retry: true\n"
                                  "    statuses: {key_reused: 400, key_in_progress: 425, outcome_unknown: 500}"));
@@ -174,6 +181,12 @@ static void test_a_profile_is_as_it_is_written(void **state)
     assert_int_equal(mine->kept_field_count, 2);
     assert_string_equal(mine->kept_fields[0], "Acme-*");
     assert_string_equal(mine->replay_marker, "Replayed:yes");
+    assert_same_codes(mine->declined, mine->declined_count, (struct conf_codes[]){{402, 402}, {460, 469}}, 2);
+    assert_int_equal(mine->declined_word_count, 2);
+    assert_string_equal(mine->declined_words[0], "\"Declined\"");
+    assert_string_equal(mine->declined_words[1], "NO_FUNDS");
+    assert_int_equal(mine->test_key_count, 1);
+    assert_string_equal(mine->test_keys[0], "try_");
     assert_int_equal(mine->errors, CONF_ERRORS_SQUARE);
     assert_true(mine->should_retry);
     assert_int_equal(mine->key_reused_status, 400);
@@ -221,6 +234,13 @@ static void test_a_profile_that_is_like_another_says_what_differs(void **state)
     assert_same_codes(mine->busy, mine->busy_count, stripe->busy, stripe->busy_count);
     assert_int_equal(mine->print_field_count, stripe->print_field_count);
     assert_int_equal(mine->key_reused_status, stripe->key_reused_status);
+    assert_int_equal(mine->test_key_count, 3);
+    assert_string_equal(mine->test_keys[0], "sk_test_");
+    conf_free(conf);
+    conf = load(OWN("{like: checkout, declined: [], declined_words: [], test_keys: [none_]}"));
+    assert_int_equal(profile_of(conf)->declined_count + profile_of(conf)->declined_word_count, 0);
+    assert_int_equal(profile_of(conf)->test_key_count, 1);
+    assert_true(named(conf, "checkout")->declined_word_count == 1 && named(conf, "checkout")->test_key_count == 4);
     conf_free(conf);
     conf = load(OWN("{like: square, methods: [POST, PATCH], statuses: {outcome_unknown: 500}}"));
     assert_true(named(conf, "square")->keys_put);
@@ -373,6 +393,9 @@ static void test_values_have_one_reading(void **state)
         {"kept_fields", "['A*B']", "is not a field of a head"},
         {"kept_fields", "['A**']", "is not a field of a head"},
         {"unproven_words", "['A B']", "is not visible ASCII"},
+        {"declined", "[4xx]", "is not a status"},
+        {"declined_words", "['\"approved\": false']", "is not visible ASCII"},
+        {"test_keys", "['']", "is not visible ASCII"},
         {"errors", "rfc9457", "is not one of its values"},
         {"deduplicates", "on", "is not one of its values"},
         {"statuses", "{key_reused: 200}", "is out of range"},
@@ -414,6 +437,18 @@ static void test_lists_are_as_long_as_policy_has_room(void **state)
     assert_says(text, "profiles.mine.final must be a list of 1 to 16 entries\n");
     (void)snprintf(text, sizeof(text), OWN("{unproven_words: [a, b, c, d, e, f, g, h, i]}"));
     assert_says(text, "profiles.mine.unproven_words must be a list of 0 to 8 entries\n");
+    (void)snprintf(text, sizeof(text), OWN("{declined: [%s]}"), list);
+    conf = load(text);
+    assert_int_equal(profile_of(conf)->declined_count, 16);
+    conf_free(conf);
+    (void)snprintf(text, sizeof(text), OWN("{declined: [%s, 500]}"), list);
+    assert_says(text, "profiles.mine.declined must be a list of 0 to 16 entries\n");
+    conf = load(OWN("{declined_words: [a, b, c, d, e, f, g, h], test_keys: [a, b, c, d, e, f, g, h]}"));
+    assert_int_equal(profile_of(conf)->declined_word_count, 8);
+    assert_int_equal(profile_of(conf)->test_key_count, 8);
+    conf_free(conf);
+    SAYS("{declined_words: [a, b, c, d, e, f, g, h, i]}", "profiles.mine.declined_words must be a list of 0 to 8 entries\n");
+    SAYS("{test_keys: [a, b, c, d, e, f, g, h, i]}", "profiles.mine.test_keys must be a list of 0 to 8 entries\n");
 }
 
 static void test_an_operator_has_at_most_64_profiles(void **state)

@@ -176,6 +176,29 @@ static void assert_keeps(const char *name, bool keeps)
     }
 }
 
+/* What a processor says of a payment that was declined, and what it says that is none. */
+struct said {
+    uint16_t status;
+    const char *body;
+    bool declined;
+};
+
+static void check_declines(const struct said *said, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (profile_declined(&profile, said[i].status, bytes_from_text(said[i].body)) != said[i].declined) {
+            fail_msg("%s: %d %s", profile.name, said[i].status, said[i].body);
+        }
+    }
+}
+
+static void assert_test_traffic(const char *credential, bool is_test)
+{
+    if (profile_is_test(&profile, bytes_from_text(credential)) != is_test) {
+        fail_msg("%s: %s is %stest traffic", profile.name, credential, is_test ? "not " : "");
+    }
+}
+
 /* ---- the processors ---- */
 
 static void test_generic(void **state)
@@ -191,6 +214,9 @@ static void test_generic(void **state)
         {"abc", KEY_OK}, {"\"abc\"", KEY_OK}, {"", KEY_EMPTY}, {"a b", KEY_CHARACTER}, {"abc;v=1", KEY_PARAMETERS},
     };
     static const struct span kept[] = {{"/", 0}, {"/v1/payments", 0}};
+    static const struct said declines[] = {
+        {402, "", true}, {200, "{\"status\":\"declined\"}", false}, {400, "{}", false}, {429, "{}", false},
+    };
 
     (void)state;
     take("generic");
@@ -203,6 +229,8 @@ static void test_generic(void **state)
     check_keys(keys, ARRAY_COUNT(keys));
     check_longest(255);
     check_retention(kept, ARRAY_COUNT(kept));
+    check_declines(declines, ARRAY_COUNT(declines));
+    assert_test_traffic("Bearer sk_test_4eC39Hq", false);
     assert_false(profile.should_retry);
     assert_int_equal(profile.errors, PROFILE_ERRORS_PROBLEM);
     assert_int_equal(profile_status(&profile, REASON_KEY_REUSED), 422);
@@ -226,6 +254,12 @@ static void test_stripe(void **state)
     static const struct span kept[] = {
         {"/v1/payment_intents", DAY}, {"/v1/charges", DAY}, {"/v2/core/accounts", 30 * DAY}, {"/v20/x", DAY},
     };
+    static const struct said declines[] = {
+        {402, "{\"error\": {\"code\": \"card_declined\", \"type\": \"card_error\"}}", true},
+        {400, "{\"error\": {\"type\": \"invalid_request_error\"}}", false},
+        {200, "{\"status\": \"succeeded\"}", false},
+        {429, "{\"error\": {\"code\": \"rate_limit\"}}", false},
+    };
 
     (void)state;
     take("stripe");
@@ -236,6 +270,13 @@ static void test_stripe(void **state)
     check_keys(keys, ARRAY_COUNT(keys));
     check_longest(255);
     check_retention(kept, ARRAY_COUNT(kept));
+    check_declines(declines, ARRAY_COUNT(declines));
+    assert_test_traffic("Bearer sk_test_4eC39HqLyjWDarjtT1zdp7dc", true);
+    assert_test_traffic("Bearer rk_test_4eC39HqLyjWDarjtT1zdp7dc", true);
+    assert_test_traffic("Bearer pk_test_TYooMQauvdEDq54NiTphI7jx", true);
+    assert_test_traffic("Basic c2tfdGVzdF80ZUMzOUhxTHlqV0Rhcmp0VDF6ZHA3ZGM6", true); /* curl -u sk_test_...: */
+    assert_test_traffic("Bearer sk_live_4eC39HqLyjWDarjtT1zdp7dc", false);
+    assert_test_traffic("Bearer sk_sbox_4eC39HqLyjWDarjtT1zdp7dc", false);
     assert_bytes(profile.print_fields[0], "Stripe-Account");
     assert_keeps("Stripe-Version", true);
     assert_keeps("Request-Id", true);
@@ -274,6 +315,14 @@ static void test_adyen(void **state)
         {"\"8e03978e-40d5-43dd-bc93-6894a57f9324\"", KEY_OK},
     };
     static const struct span kept[] = {{"/v71/payments", 7 * DAY}, {"/v71/payments/x/captures", 7 * DAY}};
+    static const struct said declines[] = {
+        {200, "{\"pspReference\":\"8\",\"refusalReason\":\"Expired Card\",\"resultCode\":\"Refused\"}", true},
+        {200, "{\n  \"resultCode\": \"Refused\"\n}", true},
+        {200, "{\"resultCode\":\"Authorised\"}", false},
+        {200, "{\"resultCode\":\"Cancelled\",\"refusalReason\":\"Cancelled\"}", false}, /* by the shopper */
+        {200, "{\"resultCode\":\"Error\",\"refusalReason\":\"Acquirer Error\"}", false},
+        {422, "{\"errorCode\":\"14_018\",\"message\":\"Required field\"}", false},
+    };
 
     (void)state;
     take("adyen");
@@ -283,6 +332,8 @@ static void test_adyen(void **state)
     check_keys(keys, ARRAY_COUNT(keys));
     check_longest(64);
     check_retention(kept, ARRAY_COUNT(kept));
+    check_declines(declines, ARRAY_COUNT(declines));
+    assert_test_traffic("AQEyhmfxK4zJbBZDw0m_n3Q5qf3VaY9UCJ1", false);
     assert_bytes(profile.print_fields[0], "X-API-Key");
     assert_keeps("Idempotency-Key", true);
     assert_keeps("pspreference", true);
@@ -307,6 +358,14 @@ static void test_checkout(void **state)
         {"/tokens", 0},     {"/payment-links", 0},             {"/", 0},
     };
     static const struct spelling keys[] = {{"74f18c1ee79747949cc5f0bd4d771e93", KEY_OK}, {"\"a\"", KEY_OK}};
+    static const struct said declines[] = {
+        {201, "{\"approved\":false,\"status\":\"Declined\",\"response_code\":\"20005\"}", true},
+        {201, "{\"status\": \"Declined\"}", true},
+        {201, "{\"approved\":true,\"status\":\"Authorized\",\"response_summary\":\"Approved\"}", false},
+        {202, "{\"status\":\"Pending\"}", false},
+        {402, "{}", false},
+        {422, "{\"error_type\":\"request_invalid\"}", false},
+    };
 
     (void)state;
     take("checkout");
@@ -317,6 +376,11 @@ static void test_checkout(void **state)
     check_keys(keys, ARRAY_COUNT(keys));
     check_longest(255);
     check_retention(kept, ARRAY_COUNT(kept));
+    check_declines(declines, ARRAY_COUNT(declines));
+    assert_test_traffic("Bearer sk_sbox_m4xqk2vgsxuaw6yqcdmqznfyc4w", true);
+    assert_test_traffic("Bearer pk_sbox_m4xqk2vgsxuaw6yqcdmqznfyc4w", true);
+    assert_test_traffic("sk_test_0b9b5db6-fabc-49d0-b68f-92645dc4f508", true); /* older accounts, without Bearer */
+    assert_test_traffic("Bearer sk_m4xqk2vgsxuaw6yqcdmqznfyc4w", false);
     assert_keeps("Cko-Request-Id", true);
     assert_keeps("Cko-Version", true);
     assert_error_holds(REASON_RESPONSE_TIMEOUT, "\"request_id\":\"0123\",\"error_type\":\"processing_error\"");
@@ -357,6 +421,15 @@ static void test_paypal(void **state)
         {"/v2/paymentsx", 0},
     };
     static const struct spelling keys[] = {{"123e4567-e89b-12d3-a456-426655440010", KEY_OK}, {"", KEY_EMPTY}};
+    static const struct said declines[] = {
+        {422, "{\"name\":\"UNPROCESSABLE_ENTITY\",\"details\":[{\"issue\":\"INSTRUMENT_DECLINED\"}]}", true},
+        {422, "{\"details\": [{\"issue\": \"TRANSACTION_REFUSED\"}]}", true},
+        {400, "{\"name\":\"CREDIT_CARD_REFUSED\"}", true},
+        {201, "{\"status\":\"COMPLETED\",\"captures\":[{\"status\": \"DECLINED\"}]}", true},
+        {201, "{\"status\":\"COMPLETED\"}", false},
+        {422, "{\"details\":[{\"issue\":\"ORDER_NOT_APPROVED\"}]}", false},
+        {422, "{\"details\":[{\"issue\":\"DUPLICATE_INVOICE_ID\"}]}", false},
+    };
 
     (void)state;
     take("paypal");
@@ -367,6 +440,8 @@ static void test_paypal(void **state)
     check_keys(keys, ARRAY_COUNT(keys));
     check_longest(108);
     check_retention(kept, ARRAY_COUNT(kept));
+    check_declines(declines, ARRAY_COUNT(declines));
+    assert_test_traffic("Bearer A21AAFEpH4PsADK7qSS7pSRsgzfENtu", false);
     assert_bytes(profile.print_fields[0], "PayPal-Auth-Assertion");
     assert_keeps("PayPal-Debug-Id", true);
     assert_error_holds(REASON_RESPONSE_TIMEOUT, "\"name\":\"INTERNAL_SERVER_ERROR\",\"message\":");
@@ -389,6 +464,12 @@ static void test_square(void **state)
         {"", KEY_EMPTY},
         {"a\nb", KEY_CHARACTER},
     };
+    static const struct said declines[] = {
+        {402, "{\"errors\": []}", true},
+        {400, "{\"errors\": [{\"category\": \"PAYMENT_METHOD_ERROR\", \"code\": \"INSUFFICIENT_FUNDS\"}]}", true},
+        {400, "{\"errors\": [{\"category\": \"INVALID_REQUEST_ERROR\", \"code\": \"MISSING_REQUIRED_PARAMETER\"}]}", false},
+        {200, "{\"payment\": {\"status\": \"COMPLETED\"}}", false},
+    };
 
     (void)state;
     take("square");
@@ -402,6 +483,8 @@ static void test_square(void **state)
     check_keys(keys, ARRAY_COUNT(keys));
     check_longest(255);
     check_retention(kept, ARRAY_COUNT(kept));
+    check_declines(declines, ARRAY_COUNT(declines));
+    assert_test_traffic("Bearer EAAAl2bK8VhAXlXMgHrT", false);
     assert_keeps("Square-Version", true);
     assert_error_holds(REASON_KEY_REUSED,
                        "\"errors\":[{\"category\":\"INVALID_REQUEST_ERROR\",\"code\":\"IDEMPOTENCY_KEY_REUSED\"");
@@ -440,10 +523,16 @@ static void test_own_profiles_come_through_with_every_field(void **state)
                                "    print_fields: [X-Account]\n"
                                "    kept_fields: [\"X-Mine-*\"]\n"
                                "    replay_marker: \"X-Replay: 1\"\n"
+                               "    declined: [402, 460-469]\n"
+                               "    declined_words: [NO_FUNDS, CARD_BLOCKED]\n"
+                               "    test_keys: [try_, test_]\n"
                                "    errors: square\n"
                                "    stripe_should_retry: true\n"
                                "    statuses: {key_reused: 418, key_in_progress: 425, outcome_unknown: 503}\n"
                                "  twin: {like: paypal, retention: [{keep: 72h}]}\n";
+    static const struct said declines[] = {
+        {402, "", true}, {465, "", true}, {200, "NO_FUNDS", true}, {400, "CARD_BLOCKED", true}, {400, "CARD_OPEN", false},
+    };
 
     (void)state;
     conf_free(conf);
@@ -471,12 +560,20 @@ static void test_own_profiles_come_through_with_every_field(void **state)
     assert_bytes(profile.print_fields[1], "");
     assert_keeps("X-Mine-Id", true);
     assert_bytes(profile.replay_marker, "X-Replay: 1");
+    check_declines(declines, ARRAY_COUNT(declines));
+    assert_test_traffic("Bearer try_1", true);
+    assert_test_traffic("test_1", true);
+    assert_test_traffic("Bearer live_1", false);
+    assert_bytes(profile.declined_words[2], "");
+    assert_bytes(profile.test_keys[2], "");
     assert_int_equal(profile_status(&profile, REASON_KEY_REUSED), 418);
     assert_int_equal(profile_status(&profile, REASON_KEY_IN_PROGRESS), 425);
     assert_int_equal(profile_status(&profile, REASON_OUTCOME_UNKNOWN), 503);
     assert_error_holds(REASON_KEY_REUSED, "\"errors\":[{");
     take("twin");
     assert_bytes(profile.key, "PayPal-Request-Id");
+    assert_true(profile_declined(&profile, 422, BYTES("INSTRUMENT_DECLINED")));
+    assert_false(profile_declined(&profile, 402, BYTES("")));
     assert_int_equal(profile_resend_ms(&profile, BYTES("/v2/checkout/orders"), 0), 69 * HOUR);
 }
 
@@ -492,6 +589,9 @@ static void test_a_sparse_profile_is_a_careful_one(void **state)
     conf_free(conf);
     conf = load("version: 1\nprofiles: {sparse: {}}\n");
     take("sparse");
+    assert_true(profile_declined(&profile, 402, BYTES("")));
+    assert_false(profile_declined(&profile, 200, BYTES("declined")));
+    assert_test_traffic("Bearer sk_test_1", false);
     check_answers(answers, ARRAY_COUNT(answers));
     check_unproven();
     assert_bytes(profile.key, "Idempotency-Key");
