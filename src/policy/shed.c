@@ -7,7 +7,9 @@
  * the process can do, a large step overshoots, and coming back takes long. It
  * falls by single steps, so that each is felt before the next: quickly while a
  * fifth of the time is left over, slowly while a twentieth is, and not at all
- * beyond that.
+ * beyond that. A fall that had to be taken back is not tried again for a minute,
+ * nor is a slow one until a minute after the last rise: at constant load the
+ * level turns round twice a minute at most.
  */
 #include "weir/policy/shed.h"
 
@@ -21,12 +23,12 @@
 #define BUSY_TIGHT_PERMILLE 950u /* from here on there is none */
 
 #define STEP_FIRST 2u
-#define STEP_MAX 10u                    /* for each SHED_TURN_US: 100 a second */
+#define STEP_MAX 10u                      /* for each SHED_TURN_US: 100 a second */
 #define STEP_GAP_US_MAX UINT64_C(1000000) /* a later turn raises no more than one this late */
 
-#define RELAXED_US UINT64_C(1000000)    /* it has to be so for this long before the level falls */
-#define PROBE_US UINT64_C(1000000)      /* between two steps down with little to spare, */
-#define PROBE_AFTER_US UINT64_C(60000000) /* and such a step may be wrong: not within this time of having been too low */
+#define RELAXED_US UINT64_C(1000000)      /* it has to be so for this long before the level falls */
+#define PROBE_US UINT64_C(1000000)        /* between two steps down with little to spare, */
+#define SETTLED_US UINT64_C(60000000)     /* since the last step up */
 
 #define SHARE_WHOLE 100u
 
@@ -70,34 +72,42 @@ static uint32_t step_up(const struct shed *shed, uint64_t gap_us)
 static void raise_level(struct shed *shed, uint64_t now_us)
 {
     uint64_t gap_us = now_us - shed->raised_us;
-    shed->relaxed_since_us = 0;
     if (shed->raised_us != 0 && gap_us < SHED_TURN_US) {
         return;
     }
     uint32_t step = step_up(shed, gap_us);
+    if (shed->raises == 0) {
+        shed->fell_wrongly = shed->lowered_us != 0 && now_us - shed->lowered_us < SETTLED_US;
+    }
     shed->level = shed->level + step < SHED_LEVEL_MAX ? shed->level + step : SHED_LEVEL_MAX;
     shed->raises++;
     shed->raised_us = now_us;
 }
 
-static bool may_lower(const struct shed *shed, uint32_t busy_permille, uint64_t now_us)
+/* Since when something holds without a break; 0: it does not. */
+static uint64_t since(uint64_t before_us, bool holds, uint64_t now_us)
 {
-    uint64_t lowered_ago_us = now_us - shed->lowered_us;
-    if (now_us - shed->relaxed_since_us < RELAXED_US) {
-        return false;
-    }
-    if (busy_permille < BUSY_SPARE_PERMILLE) {
-        return lowered_ago_us >= SHED_TURN_US;
-    }
-    return lowered_ago_us >= PROBE_US && now_us - shed->raised_us >= PROBE_AFTER_US;
+    return !holds ? 0 : before_us != 0 ? before_us : now_us;
 }
 
-static void lower_level(struct shed *shed, uint32_t busy_permille, uint64_t now_us)
+static bool held_for(uint64_t since_us, uint64_t time_us, uint64_t now_us)
 {
-    if (shed->relaxed_since_us == 0) {
-        shed->relaxed_since_us = now_us;
+    return since_us != 0 && now_us - since_us >= time_us;
+}
+
+static bool may_lower(const struct shed *shed, uint64_t now_us)
+{
+    uint64_t lowered_ago_us = now_us - shed->lowered_us;
+    bool settled = now_us - shed->raised_us >= SETTLED_US;
+    if (held_for(shed->spare_since_us, RELAXED_US, now_us)) {
+        return lowered_ago_us >= SHED_TURN_US && (settled || !shed->fell_wrongly);
     }
-    if (shed->level > 0 && may_lower(shed, busy_permille, now_us)) {
+    return held_for(shed->relaxed_since_us, RELAXED_US, now_us) && lowered_ago_us >= PROBE_US && settled;
+}
+
+static void lower_level(struct shed *shed, uint64_t now_us)
+{
+    if (shed->level > 0 && may_lower(shed, now_us)) {
         shed->level--;
         shed->lowered_us = now_us;
     }
@@ -106,14 +116,14 @@ static void lower_level(struct shed *shed, uint32_t busy_permille, uint64_t now_
 bool shed_turn(struct shed *shed, const struct shed_signals *signals, uint64_t now_us)
 {
     bool shed_before = shed->level > 0;
+    bool relaxed = is_relaxed(signals);
+    shed->relaxed_since_us = since(shed->relaxed_since_us, relaxed, now_us);
+    shed->spare_since_us = since(shed->spare_since_us, relaxed && signals->busy_permille < BUSY_SPARE_PERMILLE, now_us);
     if (is_over(signals)) {
         raise_level(shed, now_us);
-    } else if (is_relaxed(signals)) {
-        shed->raises = 0;
-        lower_level(shed, signals->busy_permille, now_us);
     } else {
         shed->raises = 0;
-        shed->relaxed_since_us = 0;
+        lower_level(shed, now_us);
     }
     return shed_before != (shed->level > 0);
 }

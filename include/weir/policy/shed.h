@@ -42,7 +42,9 @@ struct shed {
     uint32_t level;                  /* 0 to SHED_LEVEL_MAX */
     uint32_t raises;                 /* in a row: the first are small */
     uint64_t raised_us, lowered_us;  /* when it last was; 0: never */
-    uint64_t relaxed_since_us;       /* 0: not relaxed */
+    bool fell_wrongly;               /* the last rise took a fall back */
+    uint64_t relaxed_since_us;       /* no delay, and a little time left over; 0: it is not so */
+    uint64_t spare_since_us;         /* ditto, and plenty of it */
     uint32_t owed[SHED_CLASS_COUNT]; /* thinning: what a class has to lose yet, in percent of a request */
 };
 
