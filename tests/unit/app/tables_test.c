@@ -1,7 +1,7 @@
 #include "base/unit.h"
 
 #include "tables_internal.h"
-#include "verbs_internal.h"
+#include "suggest_internal.h"
 #include "weir/app/drain.h"
 
 static void test_columns_are_as_wide_as_their_widest_cell(void **state)
