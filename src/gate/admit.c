@@ -304,7 +304,6 @@ static enum admit take_reply(struct claim *claim)
 static enum admit no_key(struct exchange *x)
 {
     if (!x->route->conf->idempotency.required) {
-        x->unkeyed = true;
         return ADMIT_GO;
     }
     exchange_end(x, REASON_KEY_MISSING, ENDED_BY_CLIENT, "");

@@ -171,13 +171,14 @@ static enum step step_body(struct exchange *x)
 
 /* ---- ADMIT ---- */
 
-/* Its record, which may bring its limits along. */
-static enum admit find_record(struct exchange *x)
+/* Its record, which may bring its limits along. True: it has it, or needs none. */
+static bool find_record(struct exchange *x)
 {
-    if (x->asks_outcome) {
-        return outcome_step(x);
+    if (!x->admitted) {
+        bool needs_none = !x->asks_outcome && (x->streams_request || !claim_concerns(x));
+        x->admitted = needs_none || (x->asks_outcome ? outcome_step(x) : admit_step(x)) == ADMIT_GO;
     }
-    return x->unkeyed || x->streams_request || !claim_concerns(x) ? ADMIT_GO : admit_step(x);
+    return x->admitted;
 }
 
 static enum step step_admit(struct exchange *x)
@@ -185,7 +186,7 @@ static enum step step_admit(struct exchange *x)
     if (x->fault != HTTP_FAULT_NONE) { /* a streamed body broke while its limits were asked for */
         return end_here(x, reason_of_fault(x->fault), ended_by_fault(x), x->fault_text);
     }
-    if (find_record(x) == ADMIT_GO && limits_step(x) == LIMITS_GO) {
+    if (find_record(x) && limits_step(x) == LIMITS_GO) {
         exchange_enter(x, PHASE_LINK);
         return STEP_NEXT;
     }

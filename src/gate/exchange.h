@@ -54,7 +54,7 @@ struct exchange {
     struct limited *limited;          /* the limits that apply; in the arena; NULL: none do */
     bool safe_method, keyed, streams_request;
     bool asks_outcome;                /* it is a question to weir itself */
-    bool unkeyed;                     /* it might have had a key, and has none */
+    bool admitted;                    /* the way to its record is through: it has it, or needs none */
     bool head_sent;                   /* the request's head went to the link */
     bool handed_over;                 /* a byte of this very request was taken; `sent` may be older */
     char request_id[REQUEST_ID_BYTES + 1];

@@ -5,7 +5,9 @@
  *   limit_ready.c   a limit of a generation, ready: its rates, its words, its counts
  *   limit_caller.c  who a request's caller is, as a keyed hash
  *   limiter.c       callers of this process, bounded, and the questions to the store about them
- *   limits.c        a request's way through its limits
+ *   limits.c        a request's limits, and those that this process decides alone
+ *   limits_shared.c those whose buckets are in the store
+ *   limits_reply.c  what the caller reads
  *   limit_held.c    callers that are being refused, for operators
  *
  * Where a limit is decided, cheapest first: by client_ip in this process alone;
@@ -148,6 +150,8 @@ uint64_t limiter_random(struct limiter *limiter);
 WEIR_MUSTCHECK struct caller *limiter_pin(struct limiter *limiter, const struct limit_ready *limit,
                                           struct caller_name *name);
 void limiter_unpin(struct caller *caller);
+/* How long a question may take. */
+uint32_t limiter_patience_ms(const struct limiter *limiter);
 /* Whether the store is worth waiting for. */
 bool limiter_may_wait(const struct limiter *limiter);
 /*
@@ -228,6 +232,43 @@ void limits_leave(struct exchange *x);
 void limits_write_fields(struct http_writer *writer, const struct exchange *x, uint64_t retry_s);
 /* Names of the limits that refused; returns how many. */
 int limits_violated(const struct exchange *x, const char *names[LIMITS_MAX]);
+
+/* ---- between the files of a request's limits ---- */
+
+static inline bool limited_is_rate(const struct limited_one *one)
+{
+    return one->grade->concurrent == 0;
+}
+/* Its bucket is in the store, where there is one. */
+static inline bool limited_is_stored(const struct limited_one *one)
+{
+    return limited_is_rate(one) && !one->limit->conf->local;
+}
+static inline bool limited_counts_declines(const struct limited_one *one)
+{
+    return one->limit->conf->charge_on == CONF_CHARGE_ON_DECLINE;
+}
+static inline void limited_count(const struct limited_one *one, const stats_id series[LIMIT_WHERE_COUNT],
+                                 enum limit_where where)
+{
+    stats_add(one->exchange->gate->options.stats, series[where], 1);
+}
+/* This limit has no room: counted. A shadow only says so. */
+void limited_deny(struct limited_one *one, enum limit_where where);
+/* Charges the buckets of this process, all of them or none; told and counted. */
+void limited_apply_here(struct limited_one *const ones[], const struct limit_rate rates[], int ones_count,
+                        enum limit_where where);
+/* It no longer waits for the store; harmless when it does not. */
+void limited_stop_waiting(struct limited_one *one);
+/* Whether other processes count in the same buckets, or this one's requests with a key do. */
+bool limits_are_shared(const struct exchange *x);
+/* Denies what the store refused this caller a moment ago, where nothing could be replayed. */
+void limits_look_into_cache(struct exchange *x);
+bool limits_any_refused(const struct exchange *x);
+/* What the caller will read of a refusal. */
+void limits_note_refusal(struct exchange *x);
+/* Ends the exchange: some limit refused it. */
+enum limits limits_refuse(struct exchange *x);
 
 /* A new connection from `peer`, before its TLS. False: over a limit of its address. */
 bool limits_accept(struct listener *listener, const struct addr *peer);

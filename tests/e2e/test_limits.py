@@ -16,7 +16,8 @@ ABNORMAL = "https://iana.org/assignments/http-problem-types#abnormal-usage-detec
 
 def limited(store, to, limits, names=None, sections=None, route=None, **more):
     """A weir whose payments route has these limits."""
-    return paying(store, to, sections={"limits": limits, **(sections or {})},
+    patient = {"store": {"limit_timeout": "10s"}} if store.kind == "redis" else {}
+    return paying(store, to, sections={"limits": limits, **patient, **(sections or {})},
                   route={"limits": names or list(limits), **(route or {})}, **more)
 
 
