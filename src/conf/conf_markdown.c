@@ -19,6 +19,8 @@ static const char introduction[] =
     "\n"
     "- **Durations** are whole numbers with `ms`, `s`, `m`, `h` or `d`: `5s`. A number alone is an error.\n"
     "- **Sizes** are whole numbers with `B`, `KiB`, `MiB`, `GiB` or `TiB`: `64KiB`.\n"
+    "- **Rates** are `COUNT/TIME`, TIME a unit (`ms`, `s`, `m` or `min`, `h` or `hour`, `d` or `day`) or a whole number of\n"
+    "  them: `100/s`, `30/60s`, `5/min`, `1/day`.\n"
     "- **Paths** are absolute.\n"
     "- **Names** are up to 63 letters, digits, `-` and `_`, a letter or digit first.\n"
     "- `${env:VARIABLE}` inside double quotes is replaced from the environment when the file is read; a variable that\n"

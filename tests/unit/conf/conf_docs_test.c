@@ -83,6 +83,10 @@ static void test_a_key_is_found_with_without_and_with_real_names(void **state)
     assert_explains("listeners.NAME.address", "listeners.NAME.address\n");
     assert_explains("listeners.address", "listeners.NAME.address\n");
     assert_explains("version", "default  none: it must be written\n");
+    assert_explains("limits.writes.rate", "limits.NAME.rate\n");
+    assert_explains("limits.writes.tiers.gold.burst", "limits.NAME.tiers.NAME.burst\n");
+    /* A limit may have any name; what a listener's section has is asked for more often. */
+    assert_explains("limits.body", "listeners.NAME.limits.body\n");
     assert_explains("admin.socket", "reload   no: a change waits for the next start\n");
 }
 
@@ -96,6 +100,9 @@ static void test_a_section_is_explained_with_its_keys(void **state)
     assert_explains("routes[3]", "routes\n");
     assert_explains("processors", "\n  url             Scheme, host and port of its API.\n");
     assert_explains("shutdown", "\n  drain ");
+    assert_explains("limits", "limits\n  How much one caller may ask for, by name.");
+    assert_explains("limits.writes", "\n  rate            Requests in a time");
+    assert_explains("limits.writes.tiers", "\n  concurrent ");
     assert_explains("profiles", "\n  like                A built-in profile that this one begins as.\n");
 }
 
@@ -109,6 +116,11 @@ static void test_what_may_stand_for_a_section_is_told(void **state)
     assert_explains("profiles.NAME.methods", "value    POST | PATCH | PUT | DELETE, a list of them\n"
                                              "default  [POST, PATCH]\n");
     assert_explains("profiles.NAME.key_length", "value    range, 1 to 255\n");
+    assert_explains("limits.NAME.rate", "value    rate such as 100/s, 30/60s or 1/day\ndefault  none\n");
+    assert_explains("limits.NAME.by", "value    list of tenant, client_ip, mtls_subject, header:NAME and route, at most 4; or "
+                                      "one of them\ndefault  none: it must be written\n");
+    assert_explains("routes.NAME.limits", "value    list of names, at most 8\ndefault  []\n");
+    assert_explains("routes.NAME.class", "default  follows from other keys\n");
     assert_explains("store.tls.ca", "reload   no: a change waits for the next start\n");
     assert_explains("store.begin_timeout", "reload   yes\n");
 }

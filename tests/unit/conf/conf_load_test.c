@@ -422,6 +422,9 @@ static void test_the_example_for_operators_loads_without_a_word(void **state)
     assert_int_equal(conf->listener_count, 1);
     assert_int_equal(conf->route_count, 4);
     assert_int_equal(conf->routes[2].processor, 1);
+    assert_int_equal(conf->limit_count, 5);
+    assert_int_equal(conf->routes[0].limit_count, 4);
+    assert_int_equal(conf->listeners[0].accept_limit_count, 1);
     free(shown);
     conf_free(conf);
     conf_findings_close(findings);
