@@ -174,6 +174,77 @@ static void test_idle_time_is_part_of_the_total(void **state)
     assert_true(loop_close(loop));
 }
 
+static void work_for(uint64_t time_us)
+{
+    for (uint64_t until_us = clock_now_us() + time_us; clock_now_us() < until_us;) {
+    }
+}
+
+static void on_signal_work(void *owner, int signum)
+{
+    (void)signum;
+    work_for(30000);
+    (*(int *)owner)++;
+}
+
+/* libuv runs callbacks within its poll: between check and prepare there is nothing of them. */
+static void test_the_load_has_what_callbacks_of_the_poll_do(void **state)
+{
+    struct loop *loop = loop_open(0);
+    struct loop_load load;
+    int got = 0;
+
+    (void)state;
+    assert_true(loop_on_signal(loop, SIGUSR1, on_signal_work, &got));
+    assert_int_equal(kill(getpid(), SIGUSR1), 0);
+    UNTIL(loop, got == 1);
+    turn(loop); /* its poll ends the turn before */
+    loop_load_take(loop, &load);
+    assert_true(load.work_us_max >= 30000);
+    assert_true(load.busy_permille > 0);
+    assert_true(loop_close(loop));
+}
+
+static void on_timer_work(struct timer *timer)
+{
+    (void)timer;
+    work_for(30000);
+}
+
+static void test_the_load_has_what_timers_do(void **state)
+{
+    struct loop *loop = loop_open(0);
+    struct loop_load load;
+    struct timer timer;
+
+    (void)state;
+    timer_init(&timer, loop, on_timer_work);
+    turn(loop);
+    timer_set(&timer, clock_now_us());
+    UNTIL(loop, !timer_armed(&timer));
+    turn(loop);
+    loop_load_take(loop, &load);
+    assert_true(load.work_us_max >= 30000);
+    assert_true(loop_close(loop));
+}
+
+static void test_a_loop_that_mostly_waits_has_no_delay(void **state)
+{
+    struct loop *loop = loop_open(0);
+    struct loop_load load;
+    uint64_t began_us = clock_now_us();
+
+    (void)state;
+    turn(loop);
+    work_for(20000);
+    UNTIL(loop, loop_idle_us(loop) > (clock_now_us() - began_us) / 2);
+    turn(loop);
+    loop_load_take(loop, &load);
+    assert_int_equal(load.delay_us, 0);
+    assert_true(load.busy_permille < 1000);
+    assert_true(loop_close(loop));
+}
+
 static void test_an_armed_timer_is_something_left_open(void **state)
 {
     struct loop *loop = loop_open(0);
@@ -198,6 +269,9 @@ int main(void)
         cmocka_unit_test(test_a_signal_comes_as_an_event),
         cmocka_unit_test(test_at_most_eight_signals),
         cmocka_unit_test(test_idle_time_is_part_of_the_total),
+        cmocka_unit_test(test_the_load_has_what_callbacks_of_the_poll_do),
+        cmocka_unit_test(test_the_load_has_what_timers_do),
+        cmocka_unit_test(test_a_loop_that_mostly_waits_has_no_delay),
         cmocka_unit_test(test_an_armed_timer_is_something_left_open),
     };
 
