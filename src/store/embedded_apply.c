@@ -141,6 +141,8 @@ static bool is_admitted(struct embedded *embedded, const struct idem_op *op, str
     if (!admitted) {
         result->verdict = IDEM_LIMITED;
         result->state = IDEM_ABSENT;
+        result->processor[0] = '\0'; /* there is no record to tell of */
+        result->request_id[0] = '\0';
     }
     return admitted;
 }
