@@ -12,6 +12,9 @@
 
 #include "weir/base/clock.h"
 
+/* A question whose time is over while something lies there unread has so much more. */
+#define LIMIT_GRACE_US CLOCK_US_PER_MS
+
 static const struct stats_family family_up = {
     .name = "weir_store_up",
     .help = "1 while the store answers.",
@@ -520,9 +523,16 @@ static void give_up_limit(struct store_limit_call *call)
 static void on_limit_timer(struct timer *timer)
 {
     struct store_limit_call *call = container_of(timer, struct store_limit_call, timer);
-    if (!call->leaving) { /* else it is being told this very turn */
-        give_up_limit(call);
+    const struct store *store = call->store;
+    if (call->leaving) {
+        return; /* it is told this very turn */
     }
+    if (!call->graced && store->kind->has_input != NULL && store->kind->has_input(store)) {
+        call->graced = true; /* what the store said is read first */
+        timer_set_after(timer, LIMIT_GRACE_US);
+        return;
+    }
+    give_up_limit(call);
 }
 
 void store_limit_end(struct store_limit_call *call, enum store_status status, uint64_t granted,

@@ -79,6 +79,7 @@ struct store_limit_call {
     void *owner;
     bool told;               /* the asker knows, or does not want to */
     bool leaving;            /* it waits in store->limit_answers: no longer the kind's */
+    bool graced;             /* its time was over once, with something unread */
     enum store_status status; /* while it does */
     uint64_t asked_us;       /* by clock_now_us */
     struct timer timer;      /* its time */
@@ -123,6 +124,8 @@ struct store_kind {
      * it; before store_gone in any case. What it would have charged may be charged or not.
      */
     void (*limit_forget)(struct store *store, struct store_limit_call *call);
+    /* Whether something lies there that the loop has not read: then it was the loop that was late. NULL: never. */
+    bool (*has_input)(const struct store *store);
 
     /* store->walk is set up. Tells by store_walk_tell, ends by store_walk_over, never from inside. False: no memory. */
     bool (*walk)(struct store *store);

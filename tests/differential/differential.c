@@ -1,7 +1,7 @@
 /*
- * Tells random stories of payment records three times and compares: what
- * idem_apply says is right, the embedded store and the Redis scripts must say
- * the same, and must leave the same records behind.
+ * Tells random stories of payment records and limits three times and compares:
+ * what idem_apply and limit_apply say is right, the embedded store and the Redis
+ * scripts must say the same, and must leave the same records and buckets behind.
  *
  *   store-differential [--sequences N] [--seed S] [--only NUMBER]
  *
@@ -32,8 +32,9 @@ static void tell_place(const char *subject, const struct story *story, int step)
         fprintf(stderr, "%s: story %llu, at its end: ", subject, (unsigned long long)story->number);
         return;
     }
-    fprintf(stderr, "%s: story %llu, step %d (key %d, %s): ", subject, (unsigned long long)story->number, step,
-            story->steps[step].key, kind_names[story->steps[step].op.kind]);
+    const struct step *at = &story->steps[step];
+    fprintf(stderr, "%s: story %llu, step %d (key %d, %s): ", subject, (unsigned long long)story->number, step, at->key,
+            at->alone ? "a limit alone" : kind_names[at->op.kind]);
 }
 
 int differs_number(const char *subject, const struct story *story, int step, const char *field, uint64_t right, uint64_t told)
@@ -74,6 +75,24 @@ int differs_bytes(const char *subject, const struct story *story, int step, cons
     return 1;
 }
 
+int differs_told(const char *subject, const struct story *story, int step, const struct limit_told *right, const struct limit_told *told)
+{
+    return differs_number(subject, story, step, "fits", right->fits, told->fits) +
+           differs_number(subject, story, step, "remaining", right->remaining, told->remaining) +
+           differs_number(subject, story, step, "reset_us", right->reset_us, told->reset_us) +
+           differs_number(subject, story, step, "wait_us", right->wait_us, told->wait_us);
+}
+
+static int differs_limits(const char *subject, const struct story *story, int step, const struct idem_result *right, const struct idem_result *told)
+{
+    int differences = differs_number(subject, story, step, "limit_count", (uint64_t)right->limit_count, (uint64_t)told->limit_count);
+
+    for (int i = 0; i < right->limit_count && differences == 0; i++) {
+        differences += differs_told(subject, story, step, &right->limits[i], &told->limits[i]);
+    }
+    return differences;
+}
+
 int differs_result(const char *subject, const struct story *story, int step, const struct idem_result *right, const struct idem_result *told)
 {
     if (right->verdict != told->verdict) {
@@ -94,7 +113,24 @@ int differs_result(const char *subject, const struct story *story, int step, con
            differs_number(subject, story, step, "done_ms", right->done_ms, told->done_ms) +
            differs_number(subject, story, step, "since_ms", right->since_ms, told->since_ms) +
            differs_number(subject, story, step, "unknown_ms", right->unknown_ms, told->unknown_ms) +
-           differs_number(subject, story, step, "takeovers", right->takeovers, told->takeovers);
+           differs_number(subject, story, step, "takeovers", right->takeovers, told->takeovers) +
+           differs_limits(subject, story, step, right, told);
+}
+
+static void tell_ask(const struct limit_ref *ref, const struct step *step)
+{
+    fprintf(stderr, "        limit %.4s at %llu us: %llu units, drain %llu, burst %llu, cost %llu, flags %u\n", ref->limit.at,
+            (unsigned long long)step->now_us, (unsigned long long)ref->ask.rate.units, (unsigned long long)ref->ask.rate.drain,
+            (unsigned long long)ref->ask.rate.burst, (unsigned long long)ref->ask.cost, ref->ask.flags);
+}
+
+static void tell_alone(const struct story *story, int index)
+{
+    const struct step *step = &story->steps[index];
+
+    fprintf(stderr, "  %2d  a limit alone, %llu wanted: %llu granted\n", index, (unsigned long long)step->want,
+            (unsigned long long)step->granted);
+    tell_ask(&step->limits[0], step);
 }
 
 static void tell_story(const struct story *story)
@@ -102,26 +138,73 @@ static void tell_story(const struct story *story)
     fprintf(stderr, "story %llu, as it is right:\n", (unsigned long long)story->number);
     for (int i = 0; i < story->step_count; i++) {
         const struct step *step = &story->steps[i];
+        if (step->alone) {
+            tell_alone(story, i);
+            continue;
+        }
         fprintf(stderr, "  %2d  +%-7llu key %d owner %d  %-8s -> %-10s %s%s%s\n", i,
                 (unsigned long long)(step->now_ms - story->steps[0].now_ms), step->key, step->op.owner[0],
                 kind_names[step->op.kind], idem_verdict_name(step->result.verdict), idem_state_name(step->result.state),
                 step->result.told_now ? ", told" : "", step->result.resolved_now ? ", resolved" : "");
+        for (int limit = 0; limit < step->op.limit_count; limit++) {
+            tell_ask(&step->limits[limit], step);
+        }
     }
 }
 
 /* ---- the run ---- */
 
+/* What must happen to limits. */
+enum { HAPPENED_LEASE, HAPPENED_NO_LEASE, HAPPENED_FITS, HAPPENED_NO_FIT, HAPPENED_CHARGE, HAPPENED_NEVER, HAPPENED_SHADOW, HAPPENED_BACK,
+       HAPPENED_COUNT };
+
+static const char *const happened_names[HAPPENED_COUNT] = {
+    "lease that was granted", "lease that was refused", "check that fitted", "check that did not fit", "forced charge",
+    "cost above the burst", "shadow that would have refused", "clock that stepped back",
+};
+
 struct run {
     uint64_t sequences, seed, only;
     uint64_t told, operations, differences;
     uint64_t verdicts[IDEM_OP_COUNT][IDEM_VERDICT_COUNT]; /* how often each came: what never comes is not compared */
+    uint64_t happened[HAPPENED_COUNT];                    /* the same of limits */
     bool broken;
 };
+
+static void count_alone(struct run *run, const struct step *step)
+{
+    unsigned flags = step->limits[0].ask.flags;
+
+    if ((flags & LIMIT_CHECK) != 0) {
+        run->happened[step->granted > 0 ? HAPPENED_FITS : HAPPENED_NO_FIT]++;
+    } else if ((flags & LIMIT_FORCE) != 0) {
+        run->happened[HAPPENED_CHARGE]++;
+    } else {
+        run->happened[step->granted > 0 ? HAPPENED_LEASE : HAPPENED_NO_LEASE]++;
+    }
+}
+
+static void count_limits(struct run *run, const struct step *step)
+{
+    for (int i = 0; i < step->result.limit_count; i++) {
+        bool refused = !step->result.limits[i].fits;
+        bool shadow = (step->limits[i].ask.flags & LIMIT_SHADOW) != 0;
+        run->happened[HAPPENED_SHADOW] += refused && shadow && step->result.verdict == IDEM_NEW;
+        run->happened[HAPPENED_NEVER] += step->result.limits[i].wait_us == LIMIT_NEVER;
+    }
+}
 
 static void count(struct run *run, const struct story *story)
 {
     for (int i = 0; i < story->step_count; i++) {
-        run->verdicts[story->steps[i].op.kind][story->steps[i].result.verdict]++;
+        const struct step *step = &story->steps[i];
+        run->happened[HAPPENED_BACK] += i > 0 && step->now_us < story->steps[i - 1].now_us;
+        if (step->alone) {
+            count_alone(run, step);
+            continue;
+        }
+        count_limits(run, step);
+        run->verdicts[step->op.kind][step->result.verdict]++;
     }
     run->told++;
     run->operations += (uint64_t)story->step_count;
@@ -155,7 +238,8 @@ static int missing_verdicts(const struct run *run)
     } all[] = {
         {IDEM_BEGIN, IDEM_NEW},        {IDEM_BEGIN, IDEM_TAKEN_OVER},   {IDEM_BEGIN, IDEM_REPLAY},
         {IDEM_BEGIN, IDEM_RECEIPT},    {IDEM_BEGIN, IDEM_BUSY},         {IDEM_BEGIN, IDEM_STUCK},
-        {IDEM_BEGIN, IDEM_MISMATCH},   {IDEM_RENEW, IDEM_OK},           {IDEM_RENEW, IDEM_LOST},
+        {IDEM_BEGIN, IDEM_MISMATCH},   {IDEM_BEGIN, IDEM_LIMITED},
+        {IDEM_RENEW, IDEM_OK},           {IDEM_RENEW, IDEM_LOST},
         {IDEM_RENEW, IDEM_NONE},       {IDEM_COMPLETE, IDEM_OK},        {IDEM_COMPLETE, IDEM_ALREADY},
         {IDEM_COMPLETE, IDEM_CONFLICT}, {IDEM_COMPLETE, IDEM_REASSERTED}, {IDEM_MARK, IDEM_OK},
         {IDEM_MARK, IDEM_LOST},        {IDEM_MARK, IDEM_ALREADY},       {IDEM_MARK, IDEM_CONFLICT},
@@ -169,6 +253,12 @@ static int missing_verdicts(const struct run *run)
     for (size_t i = 0; i < ARRAY_COUNT(all); i++) {
         if (run->verdicts[all[i].kind][all[i].verdict] == 0) {
             fprintf(stderr, "no %s ever came to %s\n", kind_names[all[i].kind], idem_verdict_name(all[i].verdict));
+            missing++;
+        }
+    }
+    for (int i = 0; i < HAPPENED_COUNT; i++) {
+        if (run->happened[i] == 0) {
+            fprintf(stderr, "no %s ever came\n", happened_names[i]);
             missing++;
         }
     }

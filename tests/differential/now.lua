@@ -1,6 +1,7 @@
--- The test's clock, in the place of the real now.lua: the time stands in a key, and how long something stays is a field
--- of it. tick.lua removes what is over.
-local now = tonumber(redis.call('GET', 'now'))
+-- The test's clocks, in the place of the real now.lua: the times stand in two keys, so that the one of limits may step
+-- back, and how long something stays is a field of it. tick.lua removes what is over.
+local times = redis.call('MGET', 'now', 'now_us')
+local now, now_us = tonumber(times[1]), tonumber(times[2])
 
 local function live(key, ms)
     redis.call('HSET', key, 'over', now + ms)

@@ -11,7 +11,7 @@
 
 static uint64_t random_state;
 
-static uint64_t random_below(uint64_t limit)
+uint64_t random_below(uint64_t limit)
 {
     random_state ^= random_state << 13;
     random_state ^= random_state >> 7;
@@ -19,19 +19,19 @@ static uint64_t random_below(uint64_t limit)
     return random_state % limit;
 }
 
-static bool one_in(uint64_t count)
+bool one_in(uint64_t count)
 {
     return random_below(count) == 0;
 }
 
-static void fill(void *at, size_t len)
+void fill(void *at, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
         ((uint8_t *)at)[i] = (uint8_t)random_below(256);
     }
 }
 
-static void fill_word(char *text, size_t len)
+void fill_word(char *text, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
         text[i] = "abcdefghijklmnopqrstuvwxyz0123456789-_"[random_below(38)];
@@ -199,9 +199,18 @@ static void tell_step(struct story *story, struct step *step)
 
     op.age_ms += step->waited_ms;
     step->indexed = story->indexed[step->key];
+    bool limited = op.kind == IDEM_BEGIN && op.limit_count > 0 && record->state == IDEM_ABSENT;
+    if (limited && !story_limits_admit(story, step)) {
+        return;
+    }
+    struct idem_result limits_told = step->result;
     enum idem_change change = idem_apply(record, &op, story->now_ms, &step->result);
     if (change == IDEM_DELETE) {
         *record = (struct idem_record){0};
+    }
+    if (limited) {
+        step->result.limit_count = limits_told.limit_count;
+        memcpy(step->result.limits, limits_told.limits, sizeof limits_told.limits);
     }
     if (change != IDEM_KEEP || op.kind == IDEM_LAPSE) {
         story->indexed[step->key] = false;
@@ -221,6 +230,7 @@ void story_make(struct story *story, uint64_t seed, uint64_t number)
     story->now_ms = START_MS + random_below(1000);
     make_durations(&durations);
     fill(story->answers, sizeof story->answers);
+    story_limits_make(story);
     for (int i = 0; i < STORY_KEYS; i++) {
         story->names[i].bucket = (uint16_t)random_below(IDEM_BUCKETS);
         fill(story->names[i].hash, sizeof story->names[i].hash);
@@ -232,7 +242,14 @@ void story_make(struct story *story, uint64_t seed, uint64_t number)
         story->now_ms = pick_time(story, &story->records[step->key], &durations, story->now_ms);
         step->now_ms = story->now_ms;
         let_time_pass(story);
+        story_limits_pass(story);
+        step->now_us = story->now_us;
         make_op(story, step, &durations);
-        tell_step(story, step);
+        story_limits_choose(story, step);
+        if (step->alone) {
+            story_limits_tell_alone(story, step);
+        } else {
+            tell_step(story, step);
+        }
     }
 }

@@ -16,6 +16,8 @@
 #define SIZE_BYTES (UINT64_C(256) << 20)
 /* One story in so many is committed, on disk. */
 #define COMMIT_EVERY 64
+/* Stories between two that begin without limits of others: a full table gives limits up. */
+#define LIMITS_EVERY 1000
 #define SUBJECT "embedded"
 
 static struct embedded embedded;
@@ -51,21 +53,37 @@ bool embedded_open(const char *folder)
         fprintf(stderr, "embedded: %s\n", why);
         return false;
     }
-    return true;
+    embedded.limits = embedded_limits_open();
+    return embedded.limits != NULL;
 }
 
 void embedded_close(void)
 {
+    embedded_limits_close(embedded.limits);
     lmdb_close(&embedded.lmdb);
+}
+
+static int tell_alone(const struct story *story, int index)
+{
+    const struct step *step = &story->steps[index];
+    struct limit_told told;
+    uint64_t granted = embedded_limits_ask(embedded.limits, &step->limits[0], step->want, &told);
+
+    return differs_number(SUBJECT, story, index, "granted", step->granted, granted) +
+           differs_told(SUBJECT, story, index, &step->told, &told);
 }
 
 static int tell_step(const struct story *story, int index)
 {
     const struct step *step = &story->steps[index];
+    wrapped_us = step->now_us;
     struct store_call call = {.op = step->op, .asked_us = wrapped_us - step->waited_ms * CLOCK_US_PER_MS};
     struct embedded_job job = {.call = &call};
 
     now_ms = step->now_ms;
+    if (step->alone) {
+        return tell_alone(story, index);
+    }
     int error = embedded_apply(&embedded, &job);
     if (error != 0 || job.status != STORE_OK) {
         fprintf(stderr, SUBJECT ": story %llu, step %d: %s, status %d\n", (unsigned long long)story->number, index,
@@ -137,11 +155,61 @@ static int compare_end(const struct story *story, int key)
     return compare_record(story, right, &entry) + compare_answer(story, key, right);
 }
 
+/*
+ * What a limit owes now, asked as a limit of which one unit leaves in a microsecond: the reset is the debt, to the unit.
+ * What owed once and is paid by now may be there or not.
+ */
+static int compare_bucket(const struct story *story, const struct story_limit *limit)
+{
+    uint64_t units = limit->bucket.units > 0 ? limit->bucket.units : 1;
+    struct limit_bucket bucket = limit->bucket;
+    struct limit_bucket *buckets[] = {&bucket};
+    struct limit_ref ref = {
+        .limit = bytes_from_text(limit->name),
+        .bucket = limit->bucket_number,
+        .ask = {.rate = {units, 1, (LIMIT_NUMBER_MAX / 2 - 1) / units}, .cost = 1, .flags = LIMIT_CHECK},
+    };
+    struct limit_told right, told;
+
+    if (limit->over_us <= story->now_us) {
+        return 0;
+    }
+    memcpy(ref.hash, limit->hash, sizeof ref.hash);
+    wrapped_us = story->now_us;
+    (void)limit_apply(buckets, &ref.ask, 1, story->now_us, &right);
+    (void)embedded_limits_ask(embedded.limits, &ref, 0, &told);
+    return differs_number(SUBJECT, story, STORY_STEPS, "bucket's debt", right.reset_us, told.reset_us);
+}
+
+/* All of them, and then the transaction's charges go the way of the transaction. */
+static int compare_limits(const struct story *story, bool committed)
+{
+    int differences = 0;
+
+    for (int i = 0; i < STORY_LIMITS && story->limited; i++) {
+        differences += compare_bucket(story, &story->limits[i]);
+    }
+    embedded_limits_end(embedded.limits, committed);
+    return differences;
+}
+
+static bool begin_limits(const struct story *story)
+{
+    if (story->number % LIMITS_EVERY == 0) {
+        embedded_limits_close(embedded.limits);
+        embedded.limits = embedded_limits_open();
+    }
+    return embedded.limits != NULL;
+}
+
 int embedded_tell(const struct story *story)
 {
     int differences = 0;
 
-    if (lmdb_begin(&embedded.lmdb, true) != 0) {
+    if (story->steps_back) { /* its clock cannot */
+        return 0;
+    }
+    if (!begin_limits(story) || lmdb_begin(&embedded.lmdb, true) != 0) {
         return -1;
     }
     for (int i = 0; i < story->step_count; i++) {
@@ -151,6 +219,7 @@ int embedded_tell(const struct story *story)
     for (int i = 0; i < STORY_KEYS; i++) {
         differences += compare_end(story, i);
     }
+    differences += compare_limits(story, story->number % COMMIT_EVERY == 0);
     if (story->number % COMMIT_EVERY == 0) {
         return lmdb_commit(&embedded.lmdb) == 0 ? differences : -1;
     }

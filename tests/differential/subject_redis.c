@@ -174,7 +174,7 @@ static bool load(struct script *script)
 
 static bool load_scripts(void)
 {
-    for (int i = 0; i < IDEM_OP_COUNT; i++) {
+    for (int i = 0; i < SCRIPT_COUNT; i++) {
         redis.scripts[i].text = script_text(i, embedded_now);
         if (redis.scripts[i].text == NULL || !load(&redis.scripts[i])) {
             return false;
@@ -208,14 +208,15 @@ void redis_close(void)
 
 /* ---- asking ---- */
 
-static void ask_tick(const struct idem_name *name, uint64_t now_ms)
+static void ask_tick(const struct idem_name *name, uint64_t now_ms, uint64_t now_us)
 {
     char key[REDIS_KEY_BYTES];
 
-    script_command(&redis.out, &redis.tick, false, 2, 1);
+    script_command(&redis.out, &redis.tick, false, 2, 2);
     out_bytes(&redis.out, key_record(name, key));
     out_bytes(&redis.out, key_answer(name, key));
     out_u64(&redis.out, now_ms);
+    out_u64(&redis.out, now_us);
 }
 
 static void ask_step(const struct step *step)
@@ -224,7 +225,11 @@ static void ask_step(const struct step *step)
     uint64_t number = ++redis.asked;
 
     memcpy(asked, &number, sizeof asked);
-    ask_tick(&step->op.name, step->now_ms);
+    ask_tick(&step->op.name, step->now_ms, step->now_us);
+    if (step->alone) {
+        limit_command(&redis.out, redis.scripts, &step->limits[0], false, step->want);
+        return;
+    }
     call_command(&redis.out, redis.scripts, &step->op, false, asked, step->waited_ms);
 }
 
@@ -235,7 +240,7 @@ static void ask_end(const struct story *story, int key)
     const struct idem_name *name = &story->names[key];
     struct bytes record;
 
-    ask_tick(name, story->now_ms);
+    ask_tick(name, story->now_ms, story->now_us);
     out_command(&redis.out, 2);
     out_text(&redis.out, "HGETALL");
     record = key_record(name, text);
@@ -263,18 +268,40 @@ static int read_tick(void)
     return 0;
 }
 
+static int no_result(const struct story *story, int index, const struct reply *reply)
+{
+    bool says = reply != NULL && reply->kind == REPLY_ERROR;
+    fprintf(stderr, "redis: story %llu, step %d: no result: %.*s\n", (unsigned long long)story->number, index,
+            says ? (int)reply->text.len : 0, says ? reply->text.at : "");
+    return 1;
+}
+
+static int read_alone(const struct story *story, int index)
+{
+    const struct step *step = &story->steps[index];
+    struct limit_told told;
+    uint64_t granted;
+    const struct reply *reply = read_tick() == 0 ? next_reply() : NULL;
+
+    if (reply == NULL || !lease_read(reply, &granted, &told)) {
+        return no_result(story, index, reply);
+    }
+    return differs_number(SUBJECT, story, index, "granted", step->granted, granted) +
+           differs_told(SUBJECT, story, index, &step->told, &told);
+}
+
 static int read_step(const struct story *story, int index)
 {
     const struct step *step = &story->steps[index];
     struct idem_result right = step->result;
     struct idem_result told;
-    const struct reply *reply = read_tick() == 0 ? next_reply() : NULL;
 
+    if (step->alone) {
+        return read_alone(story, index);
+    }
+    const struct reply *reply = read_tick() == 0 ? next_reply() : NULL;
     if (reply == NULL || !result_read(reply, &told)) {
-        bool says = reply != NULL && reply->kind == REPLY_ERROR;
-        fprintf(stderr, "redis: story %llu, step %d: no result: %.*s\n", (unsigned long long)story->number, index,
-                says ? (int)reply->text.len : 0, says ? reply->text.at : "");
-        return 1;
+        return no_result(story, index, reply);
     }
     /* A record that vanished while it was open is heard of by who finds it gone: the scripts know by the index. */
     if (step->indexed && step->op.kind == IDEM_LAPSE) {
@@ -378,6 +405,34 @@ static int read_index(const struct story *story, int key)
     return differs_number(SUBJECT, story, STORY_STEPS, "due_ms", idem_record_due_ms(&story->records[key]), due_ms);
 }
 
+static void ask_bucket(const struct story_limit *limit)
+{
+    struct limit_ref ref = {.limit = bytes_from_text(limit->name), .bucket = limit->bucket_number};
+    char text[REDIS_LIMIT_KEY_BYTES];
+
+    memcpy(ref.hash, limit->hash, sizeof ref.hash);
+    out_command(&redis.out, 2);
+    out_text(&redis.out, "HGETALL");
+    out_bytes(&redis.out, key_limit(&ref, text));
+}
+
+static int read_bucket(const struct story *story, int index)
+{
+    const struct story_limit *limit = &story->limits[index];
+    const struct reply *hash = next_reply();
+    char right[80] = "";
+
+    if (hash == NULL || hash->kind != REPLY_ARRAY) {
+        return 1;
+    }
+    if (limit->over_ms > 0) {
+        (void)snprintf(right, sizeof right, "%llu:%llu:%llu", (unsigned long long)limit->bucket.debt,
+                       (unsigned long long)limit->bucket.last_us, (unsigned long long)limit->bucket.units);
+    }
+    return differs_bytes(SUBJECT, story, STORY_STEPS, "bucket", bytes_from_text(right), field_of(hash, "value")) +
+           differs_number(SUBJECT, story, STORY_STEPS, "bucket's end", limit->over_ms, number_of(hash, "over"));
+}
+
 int redis_tell(const struct story *story)
 {
     int differences = 0;
@@ -395,6 +450,9 @@ int redis_tell(const struct story *story)
     for (int i = 0; i < STORY_KEYS; i++) {
         ask_end(story, i);
     }
+    for (int i = 0; i < STORY_LIMITS && story->limited; i++) {
+        ask_bucket(&story->limits[i]);
+    }
     if (!send_out()) {
         return -1;
     }
@@ -403,6 +461,9 @@ int redis_tell(const struct story *story)
     }
     for (int i = 0; i < STORY_KEYS && !redis.broken; i++) {
         differences += read_tick() + read_record(story, i) + read_answer(story, i) + read_index(story, i);
+    }
+    for (int i = 0; i < STORY_LIMITS && story->limited && !redis.broken; i++) {
+        differences += read_bucket(story, i);
     }
     return redis.broken ? -1 : differences;
 }

@@ -1,12 +1,17 @@
 #!lua flags=
 -- ARGV 3 print  4 bind  5 processor  6 request id  7 upstream key  8 re-send window  9 keep unknown  10 lease
+-- Then 5 for each limit (limit.lua), whose buckets are KEYS 4 and on. Without any, limit.lua is not there.
 local function begin_new()
+    local limits = KEYS[4] and apply_limits(4, 11)
+    if limits and not limits.admitted then
+        return join(tell_nothing('LIMITED'), limits)
+    end
     local fields = make(now)
     r.st = 'I'
     redis.call('HSET', KEYS[1], 'st', 'I', 'lu', now + ARGV[10], unpack(fields))
     live(KEYS[1], ARGV[9])
     redis.call('ZADD', KEYS[3], now + ARGV[10], name)
-    return tell('NEW')
+    return limits and join(tell('NEW'), limits) or tell('NEW')
 end
 
 local function begin_done()

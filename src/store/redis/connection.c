@@ -170,6 +170,7 @@ static void tell_asks_lost(struct redis_store *redis)
         copy.cb(redis, &copy, NULL);
     }
     connection->asked_calls = 0;
+    connection->asked_limits = 0;
 }
 
 static void let_go(struct redis_store *redis, enum connection_state next)
@@ -315,14 +316,21 @@ static void on_timer(struct timer *timer)
 /* Asks that nobody waits for any more hold their places, too, until their replies came. */
 bool connection_takes_calls(const struct connection *connection)
 {
+    int others = (int)connection->asks_pool.count_used - connection->asked_limits;
     return connection->asked_calls < REDIS_ASKED_CALLS_MAX &&
-           connection->asks_pool.count_used < REDIS_ASKS_MAX - REDIS_ASKS_RESERVED;
+           others < REDIS_ASKS_MAX - REDIS_ASKED_LIMITS_MAX - REDIS_ASKS_RESERVED;
+}
+
+bool connection_takes_limits(const struct connection *connection)
+{
+    return connection->asked_limits < REDIS_ASKED_LIMITS_MAX;
 }
 
 bool connection_has_room(const struct redis_store *redis, int asks)
 {
-    int own = (int)redis->connection.asks_pool.count_used - redis->connection.asked_calls;
-    return own + asks <= REDIS_ASKS_MAX - REDIS_ASKED_CALLS_MAX;
+    const struct connection *connection = &redis->connection;
+    int own = (int)connection->asks_pool.count_used - connection->asked_calls - connection->asked_limits;
+    return own + asks <= REDIS_ASKS_MAX - REDIS_ASKED_CALLS_MAX - REDIS_ASKED_LIMITS_MAX;
 }
 
 bool connection_has_input(const struct redis_store *redis)
@@ -336,29 +344,61 @@ static uint64_t silence_us(const struct redis_store *redis)
     return (half_ms > SILENCE_MIN_MS ? half_ms : SILENCE_MIN_MS) * CLOCK_US_PER_MS;
 }
 
-bool connection_ask(struct redis_store *redis, ask_cb cb, struct store_call *call, uint64_t number)
+/* NULL: too many; the connection was lost. */
+static struct ask *ask_new(struct redis_store *redis, ask_cb cb)
 {
     struct connection *connection = &redis->connection;
     struct ask *ask = connection->stream == NULL ? NULL : pool_get(&connection->asks_pool);
     if (ask == NULL) {
         connection_lose(redis, false, "more is asked than may be");
-        return false;
+        return NULL;
     }
     list_init(&ask->in_asks);
     list_push_back(&connection->asks, &ask->in_asks);
     ask->cb = cb;
-    ask->number = number;
     ask->sent_us = loop_now_us(loop_of(redis));
-    ask->call = call;
-    if (call != NULL) {
-        call->aside = ask;
-        connection->asked_calls++;
-    }
     if (!timer_armed(&connection->debt)) {
         timer_set_after(&connection->debt, silence_us(redis));
     }
     connection_flush_soon(redis);
+    return ask;
+}
+
+bool connection_ask(struct redis_store *redis, ask_cb cb, struct store_call *call, uint64_t number)
+{
+    struct ask *ask = ask_new(redis, cb);
+    if (ask == NULL) {
+        return false;
+    }
+    ask->number = number;
+    ask->call = call;
+    if (call != NULL) {
+        call->aside = ask;
+        redis->connection.asked_calls++;
+    }
     return true;
+}
+
+bool connection_ask_limit(struct redis_store *redis, ask_cb cb, struct store_limit_call *call)
+{
+    struct ask *ask = ask_new(redis, cb);
+    if (ask == NULL) {
+        return false;
+    }
+    ask->of_limit = true;
+    ask->limit = call;
+    call->aside = ask;
+    redis->connection.asked_limits++;
+    return true;
+}
+
+void connection_forget_limit(struct store_limit_call *call)
+{
+    struct ask *ask = call->aside;
+    if (ask != NULL) {
+        ask->limit = NULL;
+        call->aside = NULL;
+    }
 }
 
 void connection_forget(struct redis_store *redis, struct store_call *call)
@@ -397,12 +437,16 @@ static void write_out(struct redis_store *redis)
     }
 }
 
-/* Whether more calls may follow what is already on its way. */
+static bool calls_want(const struct redis_store *redis)
+{
+    return !list_empty(&redis->waiting) && connection_takes_calls(&redis->connection);
+}
+
+/* Whether more calls, or questions about limits, may follow what is already on its way. */
 static bool may_fill(const struct redis_store *redis)
 {
     const struct connection *connection = &redis->connection;
-    return connection->state == CONNECTION_READY && !list_empty(&redis->waiting) &&
-           connection_takes_calls(connection) &&
+    return connection->state == CONNECTION_READY && (calls_want(redis) || limits_want(redis)) &&
            stream_queued_bytes(connection->stream) < STREAM_QUEUE_HIGH_BYTES;
 }
 
@@ -413,6 +457,9 @@ static void on_flush(struct deferred *deferred)
     struct redis_store *redis = redis_of_connection(connection);
     if (connection->stream == NULL || connection->state < CONNECTION_GREETING) {
         return;
+    }
+    if (may_fill(redis)) {
+        limits_fill(redis); /* first, since theirs is the shortest time, and of a piece they take a part alone */
     }
     if (may_fill(redis)) {
         redis_fill(redis);
@@ -473,9 +520,8 @@ static void take_reply(struct redis_store *redis, const struct reply *reply)
     copy = *ask;
     list_remove(&ask->in_asks);
     pool_put(&connection->asks_pool, ask);
-    if (copy.call != NULL) {
-        connection->asked_calls--;
-    }
+    connection->asked_calls -= copy.call != NULL ? 1 : 0;
+    connection->asked_limits -= copy.of_limit ? 1 : 0;
     copy.cb(redis, &copy, reply);
 }
 
@@ -499,7 +545,7 @@ static void on_read(void *owner, struct bytes data)
     }
     if (why != NULL) {
         connection_lose(redis, true, "%s: %s", server_text(redis), why);
-    } else if (!list_empty(&redis->waiting)) {
+    } else if (calls_want(redis) || limits_want(redis)) {
         connection_flush_soon(redis);
     }
 }

@@ -118,6 +118,7 @@ end
 
 -- 1 verdict  2 told now (1), resolved now (2)  3 state  4 processor  5 request id  6 upstream key  7 status  8 answer
 -- 9 age  10 left  11 done at  12 since  13 unknown since  14 takeovers; what is 0 or empty at the end is left out
+-- Of NEW and LIMITED, where limits were looked at: their numbers (limit.lua) from 6 on, and nothing else.
 local function short(told)
     for i = 14, 6, -1 do
         if told[i] ~= 0 and told[i] ~= '' then

@@ -301,10 +301,29 @@ static void on_refused(struct redis_store *redis, struct store_call *call, const
     }
 }
 
+/* It is refused by one of the limits that it is subject to, or by none; where its record was there, none was looked at. */
+static bool fits_limits(const struct idem_op *op, const struct idem_result *result)
+{
+    bool refused = false;
+    if (result->limit_count == 0) {
+        return result->verdict != IDEM_LIMITED;
+    }
+    if (result->limit_count != op->limit_count) {
+        return false;
+    }
+    for (int i = 0; i < result->limit_count; i++) {
+        refused = refused || (!result->limits[i].fits && (op->limits[i].ask.flags & LIMIT_SHADOW) == 0);
+    }
+    return refused == (result->verdict == IDEM_LIMITED);
+}
+
 /* Begin has verdicts of its own, and what is done next hangs on them. */
 static bool fits(const struct store_call *call, const struct idem_result *result)
 {
-    return call->op.kind != IDEM_BEGIN || result->verdict <= IDEM_MISMATCH;
+    if (call->op.kind != IDEM_BEGIN) {
+        return result->limit_count == 0;
+    }
+    return result->verdict <= IDEM_MISMATCH && fits_limits(&call->op, result);
 }
 
 static void on_call_reply(struct redis_store *redis, const struct ask *ask, const struct reply *reply)
@@ -335,11 +354,13 @@ void redis_on_lost(struct redis_store *redis)
 {
     list_move_all(&redis->returned, &redis->waiting);
     list_move_all(&redis->waiting, &redis->returned);
+    limits_on_lost(redis);
     walk_on_lost(redis);
 }
 
 void redis_on_ready(struct redis_store *redis)
 {
+    fleet_start(redis);
     connection_flush_soon(redis);
 }
 
@@ -447,6 +468,8 @@ static struct store *open_store(const struct conf_store *conf, const struct stor
     watch_open(redis);
     sweep_open(redis);
     walk_open(redis);
+    limits_open(redis);
+    fleet_open(redis);
     if (!copy_conf(redis, conf) || !scripts_open(redis->scripts) || !credentials_open(redis, conf, why, size) ||
         !connection_open(redis)) {
         store_uninit(&redis->store);
@@ -504,6 +527,7 @@ static void close_store(struct store *store)
     watch_close(redis);
     sweep_close(redis);
     walk_close(redis);
+    fleet_close(redis);
     connection_end(redis);
     end_calls(redis);
     redis_maybe_gone(redis);
@@ -524,6 +548,9 @@ const struct store_kind store_redis = {
     .renew = renew,
     .submit = submit,
     .forget = forget,
+    .limit = redis_limit,
+    .limit_forget = redis_limit_forget,
+    .has_input = redis_has_input,
     .walk = redis_walk,
     .walk_stop = redis_walk_stop,
     .state = state,

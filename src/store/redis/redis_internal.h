@@ -10,6 +10,7 @@
  *   command.c      commands as bytes            script.c   the scripts, and calls as commands
  *   reply.c        bytes as replies             result.c   replies as results
  *   sweep.c        owners that went silent      walk.c     records for operators
+ *   limits.c       limits alone: asked once     fleet.c    how many weirs share the store
  */
 #ifndef WEIR_STORE_REDIS_INTERNAL_H
 #define WEIR_STORE_REDIS_INTERNAL_H
@@ -93,7 +94,15 @@ enum refusal refusal_of(const struct reply *error);
 
 /* ---- scripts ---- */
 
-enum { SCRIPT_SWEEP = IDEM_OP_COUNT, SCRIPT_LOOK, SCRIPT_COUNT };
+/* Those of the operations, then: */
+enum {
+    SCRIPT_SWEEP = IDEM_OP_COUNT,
+    SCRIPT_LOOK,
+    SCRIPT_ADMIT, /* begin, with limits */
+    SCRIPT_LEASE, /* a limit alone */
+    SCRIPT_FLEET,
+    SCRIPT_COUNT
+};
 
 struct script {
     char *text; /* owned */
@@ -115,6 +124,9 @@ void script_command(struct out *out, const struct script *script, bool whole, in
 struct bytes key_record(const struct idem_name *name, char text[REDIS_KEY_BYTES]);
 struct bytes key_answer(const struct idem_name *name, char text[REDIS_KEY_BYTES]);
 struct bytes key_open(uint16_t bucket, char text[REDIS_KEY_BYTES]);
+/* "w:{5}:l:NAME:0123..." */
+#define REDIS_LIMIT_KEY_BYTES (REDIS_KEY_BYTES + STORE_LIMIT_NAME_BYTES_MAX)
+struct bytes key_limit(const struct limit_ref *ref, char text[REDIS_LIMIT_KEY_BYTES]);
 /* 40 hex digits. False: not a hash. */
 WEIR_MUSTCHECK bool hash_parse(struct bytes text, uint8_t hash[IDEM_HASH_BYTES]);
 
@@ -123,10 +135,16 @@ WEIR_MUSTCHECK bool hash_parse(struct bytes text, uint8_t hash[IDEM_HASH_BYTES])
 void call_command(struct out *out, const struct script scripts[SCRIPT_COUNT], const struct idem_op *op, bool whole,
                   const uint8_t asked[ASKED_BYTES], uint64_t waited_ms);
 
+/* A question about a limit alone, as a command. */
+void limit_command(struct out *out, const struct script scripts[SCRIPT_COUNT], const struct limit_ref *ref, bool whole,
+                   uint64_t want);
+
 /* The letter of a record's state, "" for none. */
 WEIR_MUSTCHECK bool state_read(struct bytes text, enum idem_state *state);
 /* False: this is not how a script answers. */
 WEIR_MUSTCHECK bool result_read(const struct reply *reply, struct idem_result *result);
+/* The same of what limit_command asked. */
+WEIR_MUSTCHECK bool lease_read(const struct reply *reply, uint64_t *granted, struct limit_told *told);
 
 /* ---- the connection ---- */
 
@@ -137,17 +155,24 @@ struct ask {
     struct list in_asks;
     ask_cb cb;
     struct store_call *call; /* NULL: it is of the store's own, or nobody wants it any more */
+    bool of_limit;           /* it is about a limit alone, and this is who asked: */
+    struct store_limit_call *limit; /* NULL: nobody wants it any more */
     uint64_t number;         /* the asker's */
     uint64_t sent_us;
 };
 
-/* Replies that may be outstanding: of calls, and of all. */
-#define REDIS_ASKS_MAX 2048
+/*
+ * Replies that may be outstanding: of calls; of questions about limits, those that nobody waits for any more included;
+ * and of all. Neither takes the other's part.
+ */
 #define REDIS_ASKED_CALLS_MAX 1024
+#define REDIS_ASKED_LIMITS_MAX 512
+#define REDIS_ASKS_MAX (2048 + REDIS_ASKED_LIMITS_MAX)
 /* Of all, kept for what the store asks for itself beside calls: the canary of a batch, the watch. */
 #define REDIS_ASKS_RESERVED 16
-/* A turn's commands are written in pieces of about so much. */
+/* A turn's commands are written in pieces of about so much, and of one piece about so much is about limits. */
 #define REDIS_PIECE_BYTES (256u << 10)
+#define REDIS_PIECE_LIMITS_BYTES (64u << 10)
 
 #define REDIS_ADDRS_MAX 8 /* of one server's name */
 
@@ -179,6 +204,7 @@ struct connection {
     uint64_t number;             /* of this stream: rises */
     struct list asks;            /* in the order of their replies */
     int asked_calls;             /* of these, for calls */
+    int asked_limits;            /* and for limits */
     struct pool asks_pool;
     struct out out;              /* what this turn says */
     struct replies replies;
@@ -215,6 +241,12 @@ void connection_on_greeted(struct redis_store *redis);
 void connection_flush_soon(struct redis_store *redis);
 /* A command was put into connection->out: its reply goes to cb. False: too many; the connection was lost. */
 bool connection_ask(struct redis_store *redis, ask_cb cb, struct store_call *call, uint64_t number);
+/* The same for a question about a limit. */
+bool connection_ask_limit(struct redis_store *redis, ask_cb cb, struct store_limit_call *call);
+/* Whether one more of these may be asked. */
+bool connection_takes_limits(const struct connection *connection);
+/* The reply to it, if one is owed, is nobody's. */
+void connection_forget_limit(struct store_limit_call *call);
 /* The reply to this call, if one is owed, is nobody's. */
 void connection_forget(struct redis_store *redis, struct store_call *call);
 /* Whether something lies there that the loop has not read. */
@@ -341,6 +373,31 @@ void walk_on_lost(struct redis_store *redis);
 bool redis_walk(struct store *store);
 void redis_walk_stop(struct store *store);
 
+/* ---- limits, fleet ---- */
+
+struct limits {
+    struct list waiting; /* to be written this turn or soon; empty without a connection */
+};
+
+void limits_open(struct redis_store *redis);
+/* Whether something waits that may be asked. */
+bool limits_want(const struct redis_store *redis);
+/* Puts what waits into connection->out as far as it may. */
+void limits_fill(struct redis_store *redis);
+void limits_on_lost(struct redis_store *redis);
+void redis_limit(struct store *store, struct store_limit_call *call);
+void redis_limit_forget(struct store *store, struct store_limit_call *call);
+bool redis_has_input(const struct store *store);
+
+struct fleet {
+    struct timer timer;
+};
+
+void fleet_open(struct redis_store *redis);
+/* Now, and every second. */
+void fleet_start(struct redis_store *redis);
+void fleet_close(struct redis_store *redis);
+
 /* ---- the store ---- */
 
 struct redis_store {
@@ -361,6 +418,8 @@ struct redis_store {
     struct watch watch;
     struct sweep sweep;
     struct redis_walk walk;
+    struct limits limits;
+    struct fleet fleet;
     bool closing, gone;
 };
 

@@ -1,4 +1,4 @@
-/* What a script answered, as the result of an operation. The places are those of record.lua's tell. */
+/* What a script answered, as the result of an operation. The places are those of record.lua's tell and limit.lua's. */
 #include "redis_internal.h"
 
 enum {
@@ -20,16 +20,73 @@ enum {
     AT_LEAST = AT_REQUEST_ID + 1 /* what follows is told as far as there is something to tell */
 };
 
+/* Of one limit. */
+enum { LIMIT_AT_FITS, LIMIT_AT_REMAINING, LIMIT_AT_RESET, LIMIT_AT_WAIT, LIMIT_AT_COUNT };
+
+#define WAIT_NEVER (-1)
+
+/* Four elements that are no arrays, the first of which is `e`. */
+static bool read_told(const struct reply *e, struct limit_told *told)
+{
+    for (int i = 0; i < LIMIT_AT_COUNT; i++) {
+        if (e[i].kind != REPLY_INTEGER || e[i].integer < (i == LIMIT_AT_WAIT ? WAIT_NEVER : 0)) {
+            return false;
+        }
+    }
+    *told = (struct limit_told){
+        .fits = e[LIMIT_AT_FITS].integer == 1,
+        .remaining = (uint64_t)e[LIMIT_AT_REMAINING].integer,
+        .reset_us = (uint64_t)e[LIMIT_AT_RESET].integer,
+        .wait_us = e[LIMIT_AT_WAIT].integer == WAIT_NEVER ? LIMIT_NEVER : (uint64_t)e[LIMIT_AT_WAIT].integer,
+    };
+    return e[LIMIT_AT_FITS].integer <= 1 && told->fits == (told->wait_us == 0);
+}
+
+bool lease_read(const struct reply *reply, uint64_t *granted, struct limit_told *told)
+{
+    const struct reply *first = reply + 1;
+    if (reply->kind != REPLY_ARRAY || reply->integer != 1 + LIMIT_AT_COUNT || first->kind != REPLY_INTEGER ||
+        first->integer < 0) {
+        return false;
+    }
+    *granted = (uint64_t)first->integer;
+    return read_told(first + 1, told);
+}
+
+/* A begin that looked at limits tells nothing else behind what every reply tells. */
+static bool tells_limits(const struct reply *reply)
+{
+    const struct reply *behind = reply_at(reply, AT_LEAST);
+    return behind != NULL && behind->kind == REPLY_INTEGER;
+}
+
+static bool read_limits(const struct reply *reply, struct idem_result *result)
+{
+    int64_t count = (reply->integer - AT_LEAST) / LIMIT_AT_COUNT;
+    if ((reply->integer - AT_LEAST) % LIMIT_AT_COUNT != 0 || count > LIMITS_MAX ||
+        (result->verdict != IDEM_NEW && result->verdict != IDEM_LIMITED)) {
+        return false;
+    }
+    result->limit_count = (int)count;
+    for (int64_t i = 0; i < count; i++) {
+        if (!read_told(reply + 1 + AT_LEAST + i * LIMIT_AT_COUNT, &result->limits[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool is_shaped(const struct reply *reply)
 {
     static const bool is_number[AT_COUNT] = {
         [AT_FLAGS] = true, [AT_STATUS] = true, [AT_AGE] = true,     [AT_LEFT] = true,
         [AT_DONE] = true,  [AT_SINCE] = true,  [AT_UNKNOWN] = true, [AT_TAKEOVERS] = true,
     };
-    if (reply->kind != REPLY_ARRAY || reply->integer < AT_LEAST || reply->integer > AT_COUNT) {
+    int64_t count = tells_limits(reply) ? AT_LEAST : reply->integer;
+    if (reply->kind != REPLY_ARRAY || count < AT_LEAST || count > AT_COUNT) {
         return false;
     }
-    for (int i = 0; i < reply->integer; i++) {
+    for (int i = 0; i < count; i++) {
         const struct reply *element = reply + 1 + i; /* none of those before has elements */
         if (element->kind != (is_number[i] ? REPLY_INTEGER : REPLY_TEXT) || (is_number[i] && element->integer < 0)) {
             return false;
@@ -123,6 +180,9 @@ bool result_read(const struct reply *reply, struct idem_result *result)
     *result = (struct idem_result){0};
     if (!is_shaped(reply) || !read_first(reply + 1, result)) {
         return false;
+    }
+    if (tells_limits(reply)) {
+        return read_limits(reply, result);
     }
     for (int i = AT_LEAST; i < reply->integer; i++) {
         if (!read_more(reply + 1 + i, i, result)) {

@@ -1,7 +1,8 @@
 /*
  * The scripts as the server gets them, and a call as the command that runs one.
  * A script is its first line (the flags), what it shares with the others, and
- * its own lines; the order of keys and arguments stands in the .lua files.
+ * its own lines; the order of keys and arguments stands in the .lua files. A
+ * begin that no limit holds back does not carry what limits need.
  */
 #include "redis_internal.h"
 
@@ -14,30 +15,40 @@
 
 static const struct {
     const char *own;
-    bool of_record; /* begins with record.lua */
+    bool of_record, of_limits; /* it begins with record.lua, with limit.lua */
 } sources[SCRIPT_COUNT] = {
-    [IDEM_BEGIN] = {embedded_begin, true},       [IDEM_RENEW] = {embedded_renew, true},
-    [IDEM_COMPLETE] = {embedded_complete, true}, [IDEM_MARK] = {embedded_mark, true},
-    [IDEM_ABANDON] = {embedded_abandon, true},   [IDEM_RESOLVE] = {embedded_resolve, true},
-    [IDEM_LAPSE] = {embedded_lapse, true},       [IDEM_READ] = {embedded_read, true},
-    [SCRIPT_SWEEP] = {embedded_sweep, false},    [SCRIPT_LOOK] = {embedded_look, true},
+    [IDEM_BEGIN] = {embedded_begin, true, false},       [IDEM_RENEW] = {embedded_renew, true, false},
+    [IDEM_COMPLETE] = {embedded_complete, true, false}, [IDEM_MARK] = {embedded_mark, true, false},
+    [IDEM_ABANDON] = {embedded_abandon, true, false},   [IDEM_RESOLVE] = {embedded_resolve, true, false},
+    [IDEM_LAPSE] = {embedded_lapse, true, false},       [IDEM_READ] = {embedded_read, true, false},
+    [SCRIPT_SWEEP] = {embedded_sweep, false, false},    [SCRIPT_LOOK] = {embedded_look, true, false},
+    [SCRIPT_ADMIT] = {embedded_begin, true, true},      [SCRIPT_LEASE] = {embedded_lease, false, true},
+    [SCRIPT_FLEET] = {embedded_fleet, false, false},
 };
 
 char *script_text(int script, const char *now)
 {
     const char *own = sources[script].own;
     const char *rest = strchr(own, '\n') + 1;
-    const char *shared = sources[script].of_record ? embedded_record : "";
-    size_t first_len = (size_t)(rest - own), now_len, shared_len = strlen(shared), rest_len = strlen(rest);
-    char *text;
-    now = now == NULL ? embedded_now : now;
-    now_len = strlen(now);
-    text = malloc(first_len + now_len + shared_len + rest_len + 1);
+    const struct bytes parts[] = {
+        bytes_of(own, (size_t)(rest - own)),
+        bytes_from_text(now == NULL ? embedded_now : now),
+        bytes_from_text(sources[script].of_record ? embedded_record : ""),
+        bytes_from_text(sources[script].of_limits ? embedded_limit : ""),
+        bytes_from_text(rest),
+    };
+    size_t len = 0;
+    char *text, *at;
+    for (size_t i = 0; i < ARRAY_COUNT(parts); i++) {
+        len += parts[i].len;
+    }
+    text = malloc(len + 1);
     if (text != NULL) {
-        memcpy(text, own, first_len);
-        memcpy(text + first_len, now, now_len);
-        memcpy(text + first_len + now_len, shared, shared_len);
-        memcpy(text + first_len + now_len + shared_len, rest, rest_len + 1);
+        at = text;
+        for (size_t i = 0; i < ARRAY_COUNT(parts); i++) {
+            at = bytes_put(at, parts[i]);
+        }
+        *at = '\0';
     }
     return text;
 }
@@ -65,7 +76,7 @@ void scripts_close(struct script scripts[SCRIPT_COUNT])
 /* ---- keys ---- */
 
 /* "w:{5"; the digits go where they stand: REDIS_KEY_BYTES has room for any number. */
-static char *put_bucket(char text[REDIS_KEY_BYTES], uint16_t bucket)
+static char *put_bucket(char *text, uint16_t bucket)
 {
     char *at = bytes_put(text, BYTES("w:{"));
     return at + bytes_from_u64(bucket, at);
@@ -92,6 +103,16 @@ struct bytes key_answer(const struct idem_name *name, char text[REDIS_KEY_BYTES]
 static struct bytes key_note(const struct idem_name *name, char text[REDIS_KEY_BYTES])
 {
     return key_of_hash(name, BYTES("}:n:"), text);
+}
+
+struct bytes key_limit(const struct limit_ref *ref, char text[REDIS_LIMIT_KEY_BYTES])
+{
+    char *at = put_bucket(text, ref->bucket);
+    at = bytes_put(at, BYTES("}:l:"));
+    at = bytes_put(at, ref->limit);
+    *at++ = ':';
+    digest_hex(ref->hash, LIMIT_HASH_BYTES, at);
+    return bytes_of(text, (size_t)(at - text) + 2 * LIMIT_HASH_BYTES);
 }
 
 struct bytes key_open(uint16_t bucket, char text[REDIS_KEY_BYTES])
@@ -190,11 +211,63 @@ static void put_own(struct out *out, const struct idem_op *op, uint64_t waited_m
     }
 }
 
+/* The arguments of one limit, as limit.lua reads them. */
+#define LIMIT_ARGUMENTS 5
+
+static void put_limit(struct out *out, const struct limit_ask *ask)
+{
+    out_u64(out, ask->rate.units);
+    out_u64(out, ask->rate.drain);
+    out_u64(out, ask->rate.burst);
+    out_u64(out, ask->cost);
+    out_u64(out, ask->flags);
+}
+
+static void put_limit_key(struct out *out, const struct limit_ref *ref)
+{
+    char key[REDIS_LIMIT_KEY_BYTES];
+    out_bytes(out, key_limit(ref, key));
+}
+
+void limit_command(struct out *out, const struct script scripts[SCRIPT_COUNT], const struct limit_ref *ref, bool whole,
+                   uint64_t want)
+{
+    script_command(out, &scripts[SCRIPT_LEASE], whole, 1, LIMIT_ARGUMENTS + 1);
+    put_limit_key(out, ref);
+    put_limit(out, &ref->ask);
+    out_u64(out, want);
+}
+
+/* A begin that is subject to limits. */
+static void admit_command(struct out *out, const struct script scripts[SCRIPT_COUNT], const struct idem_op *op,
+                          bool whole, const uint8_t asked[ASKED_BYTES])
+{
+    char key[REDIS_KEY_BYTES];
+    script_command(out, &scripts[SCRIPT_ADMIT], whole, 3 + op->limit_count,
+                   argument_count(op) + LIMIT_ARGUMENTS * op->limit_count);
+    out_bytes(out, key_record(&op->name, key));
+    out_bytes(out, key_answer(&op->name, key));
+    out_bytes(out, key_open(op->name.bucket, key));
+    for (int i = 0; i < op->limit_count; i++) {
+        put_limit_key(out, &op->limits[i]);
+    }
+    out_bytes(out, bytes_of(op->owner, IDEM_OWNER_BYTES));
+    out_bytes(out, bytes_of(asked, ASKED_BYTES));
+    put_own(out, op, 0);
+    for (int i = 0; i < op->limit_count; i++) {
+        put_limit(out, &op->limits[i].ask);
+    }
+}
+
 void call_command(struct out *out, const struct script scripts[SCRIPT_COUNT], const struct idem_op *op, bool whole,
                   const uint8_t asked[ASKED_BYTES], uint64_t waited_ms)
 {
     char key[REDIS_KEY_BYTES];
     bool noted = op->kind == IDEM_LAPSE || op->kind == IDEM_RESOLVE;
+    if (op->kind == IDEM_BEGIN && op->limit_count > 0) {
+        admit_command(out, scripts, op, whole, asked);
+        return;
+    }
     script_command(out, &scripts[op->kind], whole, noted ? 4 : 3, argument_count(op));
     out_bytes(out, key_record(&op->name, key));
     out_bytes(out, key_answer(&op->name, key));

@@ -232,7 +232,7 @@ static inline enum idem_verdict verdict(struct bench *bench, struct asker *asker
 /* ---- a server that says what a test wants ---- */
 
 #define FAKE_CLIENTS_MAX 64
-#define FAKE_WORDS_MAX 32
+#define FAKE_WORDS_MAX 80
 
 struct fake;
 struct fake_client {
@@ -266,6 +266,8 @@ struct fake {
     bool no_load, no_get;  /* SCRIPT LOAD, GET are forbidden */
     bool no_canary;        /* it is neither taken nor acknowledged */
     bool full;             /* the canary is refused */
+    const char *fleet;     /* said to who tells that it is there; NULL: that it is alone */
+    int fleets;            /* who told so */
     fake_script script;
     int scripts, wholes, canaries, auths, infos;
     int canary_after_scripts; /* how many scripts had come before the last canary */
@@ -370,6 +372,11 @@ static inline void fake_run(struct fake_client *client, const struct bytes *word
     const char *said;
     if (which == SCRIPT_SWEEP) {
         fake_say(client, "*3\r\n:0\r\n:0\r\n:0\r\n");
+        return;
+    }
+    if (which == SCRIPT_FLEET) {
+        fake->fleets++;
+        fake_say(client, fake->fleet == NULL ? ":1\r\n" : fake->fleet);
         return;
     }
     fake->wholes += word_is(words[0], "EVAL");
