@@ -93,6 +93,7 @@ static void on_request(void *owner, struct httpd_request *request)
     } CALLS[] = {
         {BYTES("/api/v1/status"), "GET", serve_status},
         {BYTES("/api/v1/processors"), "GET", serve_processors},
+        {BYTES("/api/v1/limits"), "GET", admin_limits},
         {BYTES("/api/v1/reload"), "POST", serve_reload},
         {BYTES("/api/v1/idempotency"), "GET", admin_records_list},
         {BYTES("/api/v1/idempotency/show"), "GET", admin_records_show},

@@ -35,6 +35,9 @@ WEIR_MUSTCHECK bool admin_caller(const struct httpd_request *request, struct pee
 /* "uid 0, pid 4711", or with a name "uid 0 (root), pid 4711". `peer` NULL: "unknown"; `user` NULL or empty: no name. */
 void admin_describe_actor(const struct peer_identity *peer, const char *user, char text[ADMIN_ACTOR_BYTES]);
 
+/* admin_limits.c: the call about limits. It answers at once. */
+void admin_limits(struct app *app, struct httpd_request *request);
+
 /* admin_records.c and admin_acts.c: the calls about idempotency records. They answer later. */
 void admin_records_list(struct app *app, struct httpd_request *request);
 void admin_records_show(struct app *app, struct httpd_request *request);

@@ -41,7 +41,8 @@ static bool check_listeners(const struct descriptors_plan *plan, const struct co
     return true;
 }
 
-bool descriptors_share(struct descriptors_plan *plan, uint64_t open_max, const struct conf *conf, char *why, size_t size)
+bool descriptors_share(struct descriptors_plan *plan, uint64_t open_max, const struct conf *conf, char *why,
+                       size_t size)
 {
     *plan = (struct descriptors_plan){.open_max = open_max};
     for (int i = 0; i < conf->processor_count; i++) {

@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include "app_internal.h"
+#include "limits_internal.h"
+#include "show_internal.h"
 #include "weir/base/json.h"
 
 static void put_time(struct json *json, const char *key, uint64_t wall_us)
@@ -43,6 +45,16 @@ static void put_clients(const struct app *app, struct json *json)
     json_put_u64(json, "exchanges", state.exchanges);
     json_put_u64(json, "exchanges_sent", state.exchanges_sent);
     json_put_u64(json, "exchanges_total", state.exchanges_total);
+}
+
+static void put_limits(const struct app *app, struct json *json)
+{
+    struct gate_limits_state state;
+    gate_limits_state(app->gate, &state);
+    json_key(json, "limits");
+    json_object_open(json);
+    report_limits_state(&state, json);
+    json_object_close(json);
 }
 
 static void put_last_reload(const struct app *app, struct json *json)
@@ -116,14 +128,7 @@ static void put_store(const struct app *app, struct json *json)
     json_put_bool(json, "durable", state.durable);
     json_put_text(json, "not_durable", state.not_durable);
     json_put_u64(json, "unknown", state.unknown_count);
-    json_key(json, "oldest_unknown");
-    if (state.oldest_unknown_us != 0) {
-        char text[LOG_TIME_BYTES];
-        log_time_format(state.oldest_unknown_us, text);
-        json_add_string(json, bytes_from_text(text));
-    } else {
-        json_add_null(json);
-    }
+    report_time(json, "oldest_unknown", state.oldest_unknown_us);
     json_put_u64(json, "used_bytes", state.bytes_used);
     json_put_u64(json, "max_bytes", state.bytes_max);
     json_put_u64(json, "calls", state.calls);
@@ -149,6 +154,7 @@ void report_status(const struct app *app, struct json *json)
     put_clients(app, json);
     put_processors(app, json);
     put_store(app, json);
+    put_limits(app, json);
     put_last_reload(app, json);
     put_buffers(app, json);
     json_key(json, "log");
@@ -227,6 +233,15 @@ static void dump_store(const struct app *app)
     }
 }
 
+static void dump_limits(const struct app *app)
+{
+    struct gate_limits_state state;
+    gate_limits_state(app->gate, &state);
+    log_event(app->log, LOG_INFO, "state_limits", "limits and shedding", LOG_N("store_away", state.store_away),
+              LOG_N("fleet", state.fleet), LOG_N("shed_level", state.shed_level), LOG_N("callers", state.callers),
+              LOG_N("callers_max", state.callers_max));
+}
+
 void report_dump(const struct app *app)
 {
     struct gate_state state;
@@ -243,4 +258,5 @@ void report_dump(const struct app *app)
         dump_processor(app, at);
     }
     dump_store(app);
+    dump_limits(app);
 }

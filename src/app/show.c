@@ -4,39 +4,13 @@
  * that the words live beside the facts.
  */
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "app_internal.h"
+#include "limits_internal.h"
 #include "show_internal.h"
 #include "tables_internal.h"
 #include "weir/base/clock.h"
-
-#define ROW_FORMAT "%-12s "
-
-bool show_row(struct buf *out, const char *name, const char *format, ...)
-{
-    char text[1024];
-    va_list arguments;
-    int head = snprintf(text, sizeof(text), ROW_FORMAT, name);
-    size_t len = head > 0 ? (size_t)head : 0;
-    va_start(arguments, format);
-    int put = vsnprintf(text + len, sizeof(text) - len - 1, format, arguments);
-    va_end(arguments);
-    len += put > 0 ? (size_t)put : 0;
-    len = len < sizeof(text) - 2 ? len : sizeof(text) - 2;
-    text[len++] = '\n';
-    return buf_append(out, bytes_of(text, len), BLOCKS_MAY) == ERR_OK;
-}
-
-const char *show_time(uint64_t wall_us, char text[LOG_TIME_BYTES])
-{
-    log_time_format(wall_us, text);
-    /* "2026-11-22T10:00:00Z": nobody reads microseconds of a start. */
-    snprintf(text + 19, LOG_TIME_BYTES - 19, "Z");
-    return text;
-}
 
 static void show_listeners(const struct app *app, const struct conf *conf, struct buf *out)
 {
@@ -72,7 +46,7 @@ static void show_store(const struct app *app, struct buf *out)
     struct store_state state;
     char age[SHOW_AGE_BYTES];
     if (!records_state(&app->records, &state)) {
-        show_row(out, "store", "none: no route has idempotency");
+        show_row(out, "store", "none: no route has idempotency, and no limit is shared");
         return;
     }
     show_row(out, "store", "%s, %s%s%s%s%s", state.type, state.up ? "up" : "DOWN", state.trouble != NULL ? ": " : "",
@@ -89,6 +63,17 @@ static void show_store(const struct app *app, struct buf *out)
              state.unknown_count > 0 ? ": weir idempotency list --unknown" : "");
     if (state.unsettled > 0) {
         show_row(out, "unsettled", "%" PRIu32 " payments ended and the store does not know it yet", state.unsettled);
+    }
+}
+
+/* Only what is not as it always is. */
+static void show_limits_line(const struct app *app, struct buf *out)
+{
+    struct gate_limits_state state;
+    char text[SHOW_LIMIT_BYTES];
+    gate_limits_state(app->gate, &state);
+    if (show_limits_state(&state, text)[0] != '\0') {
+        show_row(out, "limits", "%s", text);
     }
 }
 
@@ -139,6 +124,7 @@ bool show_status(const struct app *app, struct buf *out)
     show_listeners(app, conf, out);
     show_counts(app, out);
     show_store(app, out);
+    show_limits_line(app, out);
     show_last_reload(app, out);
     return buf_append(out, BYTES("\n"), BLOCKS_MAY) == ERR_OK && show_processors(app, out);
 }

@@ -11,12 +11,14 @@
 #include "weir/base/json.h"
 #include "weir/base/log.h"
 
-/* show.c */
+/* show_words.c */
 
 /* One line, "generation   3 since ...". False: it did not fit; then what follows does not either, so that the last one tells. */
 bool show_row(struct buf *out, const char *name, const char *format, ...) WEIR_PRINTF(3, 4);
 /* "2026-11-22T10:00:00Z". Returns text. */
 const char *show_time(uint64_t wall_us, char text[LOG_TIME_BYTES]);
+/* The same in JSON, to the microsecond; 0: null. */
+void report_time(struct json *json, const char *key, uint64_t wall_us);
 
 /* show_records.c */
 

@@ -126,15 +126,6 @@ bool show_record(const struct lookup_row *row, struct buf *out)
     return show_row(out, "expires", "%s", row->expires_us != 0 ? show_time(row->expires_us, text) : "-");
 }
 
-static void put_time(struct json *json, const char *key, uint64_t wall_us)
-{
-    char text[LOG_TIME_BYTES];
-    if (wall_us != 0) {
-        log_time_format(wall_us, text);
-    }
-    json_put_text(json, key, wall_us != 0 ? text : NULL);
-}
-
 void report_record(const struct lookup_row *row, struct json *json)
 {
     char name[SHOW_NAME_BYTES], short_name[IDEM_SHORT_BYTES + 1];
@@ -145,10 +136,10 @@ void report_record(const struct lookup_row *row, struct json *json)
     json_put_text(json, "state", idem_state_name(row->state));
     json_put_text(json, "processor", row->processor);
     json_put_text(json, "request_id", row->request_id[0] != '\0' ? row->request_id : NULL);
-    put_time(json, "begun", row->begun_us);
-    put_time(json, "unknown_since", row->unknown_us);
-    put_time(json, "done", row->done_us);
-    put_time(json, "expires", row->expires_us);
+    report_time(json, "begun", row->begun_us);
+    report_time(json, "unknown_since", row->unknown_us);
+    report_time(json, "done", row->done_us);
+    report_time(json, "expires", row->expires_us);
     json_put_u64(json, "status", row->status);
     json_put_bool(json, "answer_kept", row->answer_kept);
     json_put_u64(json, "takeovers", row->takeovers);

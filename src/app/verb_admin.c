@@ -1,5 +1,5 @@
 /*
- * The verbs that ask a running weir: status, processors and reload. The
+ * The verbs that ask a running weir: status, processors, limits and reload. The
  * process writes the words; the verbs find its socket, print, and turn the
  * status into an exit status.
  */
@@ -7,6 +7,7 @@
 
 #include "verbs_internal.h"
 #include "weir/app/ask.h"
+#include "weir/app/query.h"
 #include "weir/conf/conf.h"
 
 #define PATH_BYTES 256
@@ -84,6 +85,17 @@ int verb_status(const struct verb_args *args)
 int verb_processors(const struct verb_args *args)
 {
     return call(args, "GET", "processors");
+}
+
+int verb_limits(const struct verb_args *args)
+{
+    char target[ASK_TARGET_BYTES_MAX + 1] = "/api/v1/limits";
+    bool fits = args->word_count == 0 || query_append(target, sizeof(target), "name", args->words[0]);
+    if (!fits || (!args->json && !query_append(target, sizeof(target), "as", "text"))) {
+        fprintf(args->err, "weir limits: too long for a name\n");
+        return APP_EXIT_USAGE;
+    }
+    return verb_ask_and_print(args, "GET", target, ASK_TIMEOUT_S);
 }
 
 int verb_reload(const struct verb_args *args)

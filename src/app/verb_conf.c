@@ -7,11 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "limits_internal.h"
 #include "verbs_internal.h"
 #include "weir/conf/conf.h"
 #include "weir/gate/gate.h"
 #include "weir/gate/generation.h"
+#include "weir/http/head.h"
+#include "weir/policy/profile.h"
 #include "weir/policy/reason.h"
+#include "weir/policy/shed.h"
 
 static int out_of_memory(const struct verb_args *args)
 {
@@ -139,7 +143,38 @@ static void print_match(FILE *out, const struct conf_route *route)
             route->path != NULL && route->path_is_prefix ? "*" : "");
 }
 
-static void print_route(FILE *out, const struct conf *conf, int index)
+/* By the request, where the route says nothing (gate/shedding.c has the rule). */
+static enum shed_class class_by_method(const struct conf *conf, const struct conf_route *route, struct bytes method)
+{
+    const struct conf_profile *conf_profile = &conf->profiles[conf->processors[route->processor].profile];
+    const struct profile profile = {.keys_put = conf_profile->keys_put, .keys_delete = conf_profile->keys_delete};
+    if (http_method_is_safe(method)) {
+        return SHED_READ;
+    }
+    return route->idempotency.on && profile_keys_method(&profile, method) ? SHED_PAYMENT : SHED_WRITE;
+}
+
+static void print_class(FILE *out, const struct conf *conf, const struct conf_route *route, struct bytes method)
+{
+    const struct conf_profile *profile = &conf->profiles[conf->processors[route->processor].profile];
+    enum shed_class class = route->class_written ? (enum shed_class)route->class : class_by_method(conf, route, method);
+    fprintf(out, "class      %s%s%s\n", shed_class_name(class), route->class_written ? "" : ", by its method",
+            class < SHED_TEST && profile->test_key_count > 0 ? "; test where the credential is one of test traffic"
+                                                             : "");
+}
+
+static void print_limits(FILE *out, const struct conf *conf, const struct conf_route *route)
+{
+    char callers[SHOW_LIMIT_BYTES], room[SHOW_LIMIT_BYTES];
+    fprintf(out, "limits     %s", route->limit_count == 0 ? "none\n" : "");
+    for (int i = 0; i < route->limit_count; i++) {
+        const struct conf_limit *limit = &conf->limits[route->limits[i]];
+        fprintf(out, "%s%s: %s by %s, %s\n", i > 0 ? "           " : "", limit->name, show_limit_room(limit, NULL, room),
+                show_limit_callers(limit, callers), show_limit_mode(limit->mode));
+    }
+}
+
+static void print_route(FILE *out, const struct conf *conf, int index, struct bytes method)
 {
     const struct conf_route *route = &conf->routes[index];
     const struct conf_processor *processor = &conf->processors[route->processor];
@@ -154,6 +189,8 @@ static void print_route(FILE *out, const struct conf *conf, int index)
     print_ms(out, ", response", route->response_ms != 0 ? route->response_ms : processor->response_ms);
     print_ms(out, ", total", route->total_ms != 0 ? route->total_ms : processor->total_ms);
     fprintf(out, "\n");
+    print_class(out, conf, route, method);
+    print_limits(out, conf, route);
 }
 
 static int dry_run(const struct verb_args *args, const struct conf *conf)
@@ -171,7 +208,7 @@ static int dry_run(const struct verb_args *args, const struct conf *conf)
     }
     int index = gate_route_of(conf, bytes_of(host, len), method, target.path);
     if (index >= 0) {
-        print_route(args->out, conf, index);
+        print_route(args->out, conf, index, method);
         return APP_EXIT_OK;
     }
     fprintf(args->out, "%s\n", reason_name(REASON_NO_ROUTE));

@@ -63,6 +63,8 @@ static const struct verb VERBS[] = {
      OPTION_CONFIG | OPTION_SOCKET | OPTION_JSON, 0, 0, 0, verb_reload},
     {"processors", "[-c FILE | --socket PATH] [--json]", "links and calls of each processor",
      OPTION_CONFIG | OPTION_SOCKET | OPTION_JSON, 0, 0, 0, verb_processors},
+    {"limits", "[NAME] [-c FILE | --socket PATH] [--json]", "limits, what they let through, and whom they hold",
+     OPTION_CONFIG | OPTION_SOCKET | OPTION_JSON, 0, 0, 1, verb_limits},
     {"idempotency", "list [--unknown] | show RECORD | find --request-id ID | resolve RECORD --executed|--not-executed "
                     "--why TEXT | accept-loss --why TEXT [-c FILE | --socket PATH] [--json]",
      "records of payments: those whose outcome is unknown, one of them, and what became of it",

@@ -34,6 +34,7 @@ int verb_secret(const struct verb_args *args);
 /* verb_admin.c */
 int verb_status(const struct verb_args *args);
 int verb_processors(const struct verb_args *args);
+int verb_limits(const struct verb_args *args);
 int verb_reload(const struct verb_args *args);
 /* Asks the running weir that the arguments name for `target`, and prints its answer. Returns the exit status. */
 int verb_ask_and_print(const struct verb_args *args, const char *method, const char *target, uint32_t patience_s);

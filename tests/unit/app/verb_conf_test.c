@@ -90,6 +90,46 @@ static void test_a_dry_run_prints_the_route_and_its_limits(void **state)
     close(scene.fd);
 }
 
+static const char LIMITED_TEXT[] = "version: 1\n"
+                                   "listeners: [{name: public, address: \"127.0.0.1:8080\"}]\n"
+                                   "processors:\n"
+                                   "  acme: {profile: stripe, url: \"https://api.acme.example\"}\n"
+                                   "  mine: {url: \"http://127.0.0.1:9000\"}\n"
+                                   "routes:\n"
+                                   "  - {name: pay, match: {path: /v1/*}, to: acme, limits: [writes, flood]}\n"
+                                   "  - {name: report, match: {path: /report}, to: acme, class: background}\n"
+                                   "  - {name: rest, match: {path: /*}, to: mine, idempotency: off}\n"
+                                   "limits:\n"
+                                   "  writes: {by: [tenant, route], rate: 100/s, burst: 200}\n"
+                                   "  flood: {by: client_ip, concurrent: 50, mode: shadow}\n"
+                                   "tenants: {by: \"header:Authorization\"}\n"
+                                   "store: {type: embedded, path: /nonexistent, secret_file: /nonexistent/s,"
+                                   " single_machine: true}\n";
+
+static void assert_class(struct scene *scene, const char *method, const char *url, const char *line)
+{
+    route(scene, method, url);
+    assert_int_equal(scene->status, APP_EXIT_OK);
+    assert_has(scene->out, line);
+    clear(scene);
+}
+
+static void test_a_dry_run_prints_who_is_limited_and_what_is_shed_when(void **state)
+{
+    struct scene scene = {0};
+    (void)state;
+    write_file(&scene, LIMITED_TEXT);
+    assert_class(&scene, "POST", "/v1/x", "limits     writes: 100/s burst 200 by tenant+route, enforce\n"
+                                          "           flood: 50 at once by client_ip, shadow\n");
+    assert_class(&scene, "GET", "/report", "limits     none\n");
+    assert_class(&scene, "POST", "/v1/x", "class      payment, by its method; test where the credential is one of test traffic\n");
+    assert_class(&scene, "DELETE", "/v1/x", "class      write, by its method; test where");
+    assert_class(&scene, "GET", "/v1/x", "class      read, by its method; test where");
+    assert_class(&scene, "POST", "/report", "class      background\n");
+    assert_class(&scene, "POST", "/other", "class      write, by its method\n");
+    close(scene.fd);
+}
+
 static void test_brackets_of_an_address_are_no_port(void **state)
 {
     struct scene scene = {0};
@@ -179,6 +219,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_dry_run_prints_the_route_and_its_limits),
+        cmocka_unit_test(test_a_dry_run_prints_who_is_limited_and_what_is_shed_when),
         cmocka_unit_test(test_brackets_of_an_address_are_no_port),
         cmocka_unit_test(test_no_route_is_said_and_fails),
         cmocka_unit_test(test_check_fails_on_errors_and_strictly_on_warnings),

@@ -52,7 +52,7 @@ static void test_an_unknown_verb_is_a_usage_error_with_a_suggestion(void **state
 
 static void test_verbs_that_are_not_built_are_unknown(void **state)
 {
-    static const char *const LATER[] = {"breaker", "limits"};
+    static const char *const LATER[] = {"breaker"};
     (void)state;
     for (size_t i = 0; i < ARRAY_COUNT(LATER); i++) {
         struct printed printed = RUN(LATER[i]);
@@ -103,6 +103,31 @@ static void test_words_are_counted(void **state)
     assert_int_equal(printed.status, APP_EXIT_USAGE);
     assert_non_null(strstr(printed.err, "one word too many: b"));
     done(&printed);
+    printed = RUN("limits", "a", "b");
+    assert_int_equal(printed.status, APP_EXIT_USAGE);
+    assert_non_null(strstr(printed.err, "one word too many: b"));
+    done(&printed);
+}
+
+static void test_a_limit_with_an_endless_name_is_refused(void **state)
+{
+    char name[4096];
+    (void)state;
+    memset(name, 'a', sizeof(name) - 1);
+    name[sizeof(name) - 1] = '\0';
+    struct printed printed = RUN("limits", name);
+    assert_int_equal(printed.status, APP_EXIT_USAGE);
+    assert_string_equal(printed.err, "weir limits: too long for a name\n");
+    done(&printed);
+}
+
+static void test_limits_are_asked_of_a_running_weir(void **state)
+{
+    (void)state;
+    struct printed printed = RUN("limits", "writes", "--socket", "/nowhere/admin.sock");
+    assert_int_equal(printed.status, APP_EXIT_FINDINGS);
+    assert_non_null(strstr(printed.err, "/nowhere/admin.sock: nobody listens here"));
+    done(&printed);
 }
 
 static void test_a_format_that_is_not_one_is_refused(void **state)
@@ -117,7 +142,7 @@ static void test_a_format_that_is_not_one_is_refused(void **state)
 static void test_help_lists_every_verb_and_succeeds(void **state)
 {
     static const char *const VERBS[] = {"run", "check", "explain", "route", "secret",
-                                        "status", "reload", "processors", "idempotency", "version"};
+                                        "status", "reload", "processors", "limits", "idempotency", "version"};
     (void)state;
     struct printed printed = RUN("--help");
     assert_int_equal(printed.status, APP_EXIT_OK);
@@ -271,6 +296,8 @@ int main(void)
         cmocka_unit_test(test_an_option_of_another_verb_is_refused),
         cmocka_unit_test(test_an_option_without_its_value_is_refused),
         cmocka_unit_test(test_words_are_counted),
+        cmocka_unit_test(test_a_limit_with_an_endless_name_is_refused),
+        cmocka_unit_test(test_limits_are_asked_of_a_running_weir),
         cmocka_unit_test(test_a_format_that_is_not_one_is_refused),
         cmocka_unit_test(test_help_lists_every_verb_and_succeeds),
         cmocka_unit_test(test_a_new_secret_has_three_different_keys_of_32_bytes),
