@@ -55,6 +55,7 @@ static void write_policy(const char *name, struct limit_grade *grade, const stru
     }
     CHECK(len > 0 && (size_t)len < sizeof grade->policy); /* names are bounded by the configuration */
     grade->policy_len = (size_t)len;
+    grade->name_len = strlen(name) + 2;
 }
 
 static void ready_grade(const char *name, struct limit_grade *grade, const struct conf_rate *rate, uint64_t burst,

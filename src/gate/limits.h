@@ -47,6 +47,7 @@ struct limit_grade {
     uint32_t concurrent;
     char policy[128];       /* its item of RateLimit-Policy */
     size_t policy_len;
+    size_t name_len;        /* of the name at its beginning, in quotes */
 };
 
 struct limit_ready {

@@ -44,39 +44,49 @@ static uint64_t seconds_up(uint64_t us)
     return (us + CLOCK_US_PER_S - 1) / CLOCK_US_PER_S;
 }
 
-/* Its item of RateLimit: r what is left, t when more comes. Returns the length; 0: there is nothing to tell. */
-static size_t write_item(const struct limited_one *one, uint64_t retry_s, char *text, size_t size)
+/* Room for one item of RateLimit: a name in quotes, and two numbers. */
+#define ITEM_BYTES_MAX 128
+
+static char *put_number(char *at, struct bytes key, uint64_t value)
 {
-    const char *name = one->limit->conf->name;
-    int len = 0;
-    if (!limited_is_rate(one)) {
-        uint32_t used = one->caller->in_flight, all = one->grade->concurrent;
-        len = snprintf(text, size, "\"%s\";r=%u", name, (unsigned)(used < all ? all - used : 0));
-    } else if (one->has_told) {
-        uint64_t t = one->refused ? retry_s : seconds_up(one->told.reset_us);
-        len = snprintf(text, size, "\"%s\";r=%llu;t=%llu", name, (unsigned long long)one->told.remaining, (unsigned long long)t);
+    at = bytes_put(at, key);
+    return at + bytes_from_u64(value, at);
+}
+
+/* Its item of RateLimit: r what is left, t when more comes. Returns where it ends: `at`, when there is nothing to tell. */
+static char *put_item(char *at, const struct limited_one *one, uint64_t retry_s)
+{
+    const struct limit_grade *grade = one->grade;
+    if (limited_is_rate(one) && !one->has_told) {
+        return at;
     }
-    return len > 0 ? (size_t)len : 0;
+    at = bytes_put(at, bytes_of(grade->policy, grade->name_len));
+    if (!limited_is_rate(one)) {
+        uint32_t used = one->caller->in_flight;
+        return put_number(at, BYTES(";r="), used < grade->concurrent ? grade->concurrent - used : 0);
+    }
+    at = put_number(at, BYTES(";r="), one->told.remaining);
+    return put_number(at, BYTES(";t="), one->refused ? retry_s : seconds_up(one->told.reset_us));
+}
+
+static char *put_comma(char *at, const char *begin)
+{
+    return at == begin ? at : bytes_put(at, BYTES(", "));
 }
 
 void limits_write_fields(struct http_writer *writer, const struct exchange *x, uint64_t retry_s)
 {
     WEIR_SCRATCH char policies[LIMITS_MAX * (sizeof x->limited->each[0].grade->policy + 2)];
-    WEIR_SCRATCH char items[LIMITS_MAX * 128];
+    WEIR_SCRATCH char items[LIMITS_MAX * (ITEM_BYTES_MAX + 2)];
     char *policy = policies, *item = items;
     for (int i = 0; x->limited != NULL && i < x->limited->count; i++) {
         const struct limited_one *one = &x->limited->each[i];
-        char text[128];
-        size_t len = one->caller == NULL || one->limit->shadow ? 0 : write_item(one, retry_s, text, sizeof text);
-        if (len == 0 || len >= sizeof text) {
-            continue;
+        char *begin = put_comma(item, items);
+        char *end = one->caller == NULL || one->limit->shadow ? begin : put_item(begin, one, retry_s);
+        if (end != begin) {
+            item = end;
+            policy = bytes_put(put_comma(policy, policies), bytes_of(one->grade->policy, one->grade->policy_len));
         }
-        if (policy != policies) {
-            policy = bytes_put(policy, BYTES(", "));
-            item = bytes_put(item, BYTES(", "));
-        }
-        policy = bytes_put(policy, bytes_of(one->grade->policy, one->grade->policy_len));
-        item = bytes_put(item, bytes_of(text, len));
     }
     if (policy != policies) {
         http_write_field(writer, BYTES("RateLimit-Policy"), bytes_of(policies, (size_t)(policy - policies)));
