@@ -475,11 +475,7 @@ struct store_limit_call *store_limit(struct store *store, const struct limit_ref
     list_push_back(&store->limit_calls, &call->in_calls);
     timer_init(&call->timer, store->options.loop, on_limit_timer);
     timer_set_after(&call->timer, timeout_ms * CLOCK_US_PER_MS);
-    if (store->kind->limit == NULL) { /* of a kind that does not know limits yet */
-        store_limit_end_later(call, STORE_DOWN);
-    } else {
-        store->kind->limit(store, call);
-    }
+    store->kind->limit(store, call);
     return call;
 }
 

@@ -8,7 +8,7 @@
  *
  * The table itself is away at times, full, not to be trusted with payments that
  * are sent once only, has a clock that steps, and forgets: all of it, or the
- * last of its writes.
+ * last of its writes (of records; what limits owe is forgotten only with all).
  */
 #include "sim.h"
 
@@ -26,6 +26,7 @@
 #define MARGIN_MS 3000                 /* of LAPSE: an unknown is ended before the table drops it */
 #define CHAINS 64
 #define PAST_US (3 * SIM_S)            /* writes younger than this may be lost */
+#define FLEET_US (3 * SIM_S)           /* a weir that said nothing for so long is not counted */
 
 /* ---- the table ---- */
 
@@ -44,8 +45,19 @@ struct past {
     struct row row;
 };
 
+/* What one caller's limit owes. */
+struct owed {
+    struct list in_owed;
+    uint16_t number;
+    char limit[STORE_LIMIT_NAME_BYTES_MAX + 1];
+    uint8_t hash[LIMIT_HASH_BYTES];
+    struct limit_bucket bucket;
+};
+
 static struct {
     struct list chains[CHAINS];
+    struct list owed;          /* buckets of limits */
+    uint64_t heard_us[SIM_WEIRS_MAX]; /* when each weir said that it is there; 0: never */
     struct list past;          /* newest last */
     struct list letters;       /* under way, of all weirs */
     uint64_t out_until_us;     /* it answers nobody */
@@ -58,6 +70,11 @@ static struct {
 static uint64_t house_now_ms(void)
 {
     return sim.now_us / 1000 + UINT64_C(1700000000000) + (uint64_t)house.clock_ms;
+}
+
+static uint64_t house_now_us(void)
+{
+    return sim.now_us + UINT64_C(1700000000000000) + (uint64_t)house.clock_ms * 1000;
 }
 
 static struct bytes own_bytes(struct bytes bytes)
@@ -187,6 +204,54 @@ static void lose_all(void)
     list_each (past, after, &house.past, struct past, in_past) {
         free_past(past);
     }
+    list_each (owed, after, &house.owed, struct owed, in_owed) {
+        list_remove(&owed->in_owed);
+        free(owed);
+    }
+}
+
+/* ---- limits ---- */
+
+static struct limit_bucket *bucket_of(const struct limit_ref *ref)
+{
+    list_each (owed, after, &house.owed, struct owed, in_owed) {
+        if (owed->number == ref->bucket && memcmp(owed->hash, ref->hash, sizeof owed->hash) == 0 &&
+            bytes_equal(bytes_from_text(owed->limit), ref->limit)) {
+            return &owed->bucket;
+        }
+    }
+    struct owed *owed = calloc(1, sizeof *owed);
+    CHECK(owed != NULL && bytes_to_text(ref->limit, owed->limit, sizeof owed->limit));
+    owed->number = ref->bucket;
+    memcpy(owed->hash, ref->hash, sizeof owed->hash);
+    list_init(&owed->in_owed);
+    list_push_back(&house.owed, &owed->in_owed);
+    return &owed->bucket;
+}
+
+/* Whether a new record's limits let it in. */
+static bool admit(const struct idem_op *op, struct idem_result *result)
+{
+    struct limit_bucket *buckets[LIMITS_MAX] = {NULL};
+    struct limit_ask asks[LIMITS_MAX] = {{.cost = 0}};
+    *result = (struct idem_result){.limit_count = op->limit_count};
+    for (int i = 0; i < op->limit_count; i++) {
+        buckets[i] = bucket_of(&op->limits[i]);
+        asks[i] = op->limits[i].ask;
+    }
+    bool admitted = limit_apply(buckets, asks, op->limit_count, house_now_us(), result->limits);
+    result->verdict = admitted ? IDEM_NEW : IDEM_LIMITED;
+    return admitted;
+}
+
+static uint64_t ask_alone(const struct limit_ref *ref, uint64_t want, struct limit_told *told)
+{
+    struct limit_bucket *bucket = bucket_of(ref);
+    if ((ref->ask.flags & (LIMIT_CHECK | LIMIT_FORCE)) == 0) {
+        return limit_prepay(bucket, &ref->ask.rate, want, house_now_us(), told);
+    }
+    (void)limit_apply(&bucket, &ref->ask, 1, house_now_us(), told); /* told says it */
+    return (ref->ask.flags & LIMIT_CHECK) != 0 && told->fits ? 1 : 0;
 }
 
 /* ---- one operation ---- */
@@ -219,7 +284,15 @@ static void apply(const struct idem_op *op, uint64_t question, struct idem_resul
     if (row != NULL) {
         record = row->record;
     }
+    struct idem_result limited = {0};
+    if (row == NULL && op->kind == IDEM_BEGIN && op->limit_count > 0 && !admit(op, &limited)) {
+        *result = limited;
+        sim_note("limited", (uint64_t)op->limit_count, 0, 0);
+        return;
+    }
     enum idem_change change = idem_apply(&record, op, now_ms, result);
+    result->limit_count = limited.limit_count;
+    memcpy(result->limits, limited.limits, sizeof limited.limits);
     /* The result may point into the row. */
     result->upstream_key = own_bytes(result->upstream_key);
     result->answer = own_bytes(result->answer);
@@ -246,6 +319,7 @@ struct handle {
     struct sim_weir *weir;
     struct list waiting;       /* calls that are not under way */
     struct list asked;         /* calls that are */
+    struct list limits_waiting, limits_asked; /* the same of questions about limits */
     struct deferred leaving;   /* what was asked in this turn leaves at its end */
     struct sim_event connect, sweep, broken, walk;
     bool connected;
@@ -262,7 +336,12 @@ struct letter {
     uint64_t connection;
     uint64_t number;           /* of the call; 0: of the sweep */
     uint64_t question;         /* the same when the call is tried again; 0: it never is */
-    struct idem_op op;         /* its bytes are malloc'ed */
+    struct idem_op op;         /* its bytes are malloc'ed, and its limits */
+    bool alone;                /* not the op, a limit: */
+    struct store_limit_call *limit_call; /* NULL: nobody waits any more */
+    struct limit_ref limit;    /* its name is malloc'ed */
+    uint64_t want, granted;
+    struct limit_told told;
     bool late;                 /* its connection broke, and it arrives all the same */
     bool replying;
     enum store_status status;
@@ -274,6 +353,31 @@ static struct handle *handle_of(struct store *store)
     return container_of(store, struct handle, store);
 }
 
+static void own_limits(struct idem_op *op)
+{
+    struct limit_ref *limits = calloc((size_t)op->limit_count + 1, sizeof *limits);
+    CHECK(limits != NULL);
+    for (int i = 0; i < op->limit_count; i++) {
+        limits[i] = op->limits[i];
+        limits[i].limit = own_bytes(limits[i].limit);
+    }
+    op->limits = limits;
+}
+
+static void free_limits(const struct idem_op *op)
+{
+    for (int i = 0; i < op->limit_count; i++) {
+        free_bytes(op->limits[i].limit);
+    }
+    free((struct limit_ref *)(uintptr_t)op->limits);
+}
+
+/* Whose loss the ledger has to know; NULL: nobody's. */
+static const struct idem_op *told_op(const struct letter *letter)
+{
+    return letter->status == STORE_OK && !letter->alone ? &letter->op : NULL;
+}
+
 static void free_letter(struct letter *letter)
 {
     list_remove(&letter->in_letters);
@@ -281,7 +385,12 @@ static void free_letter(struct letter *letter)
     free_bytes(letter->op.processor);
     free_bytes(letter->op.upstream_key);
     free_bytes(letter->op.answer);
-    if (letter->replying && letter->status == STORE_OK) {
+    free_limits(&letter->op);
+    free_bytes(letter->limit.limit);
+    if (letter->limit_call != NULL) {
+        letter->limit_call->aside = NULL;
+    }
+    if (letter->replying && letter->status == STORE_OK && !letter->alone) {
         free_bytes(letter->result.upstream_key);
         free_bytes(letter->result.answer);
     }
@@ -297,6 +406,17 @@ static void reconnect(struct handle *handle, uint64_t delay_us)
     }
 }
 
+/* One of so many weirs that said so lately. What it hears is at once, and what a dead one said is true a while longer. */
+static void say_there(struct handle *handle)
+{
+    uint32_t count = 0;
+    house.heard_us[handle->weir->number] = sim.now_us + 1;
+    for (int i = 0; i < SIM_WEIRS_MAX; i++) {
+        count += house.heard_us[i] != 0 && house.heard_us[i] + FLEET_US > sim.now_us;
+    }
+    store_fleet_set(&handle->store, count);
+}
+
 static void on_connect(struct sim_event *event)
 {
     struct handle *handle = container_of(event, struct handle, connect);
@@ -308,11 +428,13 @@ static void on_connect(struct sim_event *event)
     handle->connection++;
     handle->last_arrival_us = handle->last_reply_us = 0;
     store_up_set(&handle->store, true);
+    say_there(handle);
     sim_note("store connected", (uint64_t)handle->weir->number, handle->connection, 0);
     loop_defer(handle->weir->loop, &handle->leaving);
 }
 
 static void on_call_lost(struct handle *handle, struct store_call *call);
+static void end_limits(struct list *calls);
 
 /* Of what was under way, a first part arrived, or arrives late; the rest is lost. */
 static void break_connection(struct handle *handle)
@@ -331,19 +453,21 @@ static void break_connection(struct handle *handle)
         }
         arrives = arrives && !letter->replying && sim_chance(sim.weather.store_late);
         if (!arrives) {
-            ledger_reply_lost(letter->replying && letter->status == STORE_OK ? &letter->op : NULL, &letter->result);
+            ledger_reply_lost(letter->replying ? told_op(letter) : NULL, &letter->result);
             free_letter(letter);
             continue;
         }
         letter->late = true;
         late_us += sim_below(SIM_MS);
         sim_at(&letter->event, late_us > letter->event.due_us ? late_us : letter->event.due_us);
-        sim.counts.late_begins += letter->op.kind == IDEM_BEGIN ? 1 : 0;
+        sim.counts.late_begins += letter->op.kind == IDEM_BEGIN && !letter->alone ? 1 : 0;
     }
     struct store_call *call;
     while ((call = list_last(&handle->asked, struct store_call, in_kind)) != NULL) {
         on_call_lost(handle, call);
     }
+    end_limits(&handle->limits_asked);
+    end_limits(&handle->limits_waiting);
     store_up_set(&handle->store, false);
     reconnect(handle, sim_chance(60) ? sim_below(5 * SIM_MS) : sim_below(300 * SIM_MS));
 }
@@ -363,7 +487,7 @@ static uint64_t letter_delay(void)
     return slow ? sim_below(sim_chance(70) ? 60 * SIM_MS : 1500 * SIM_MS) : sim_latency();
 }
 
-static void send_letter(struct handle *handle, uint64_t number, const struct idem_op *op)
+static struct letter *send_letter(struct handle *handle, uint64_t number, const struct idem_op *op)
 {
     struct letter *letter = calloc(1, sizeof *letter);
     CHECK(letter != NULL);
@@ -375,6 +499,7 @@ static void send_letter(struct handle *handle, uint64_t number, const struct ide
     letter->op.processor = own_bytes(op->processor);
     letter->op.upstream_key = own_bytes(op->upstream_key);
     letter->op.answer = own_bytes(op->answer);
+    own_limits(&letter->op);
     letter->event.fire = on_letter;
     list_init(&letter->in_letters);
     list_push_back(&house.letters, &letter->in_letters);
@@ -385,6 +510,20 @@ static void send_letter(struct handle *handle, uint64_t number, const struct ide
     if (sim_below(1000) < sim.weather.store_breaks && handle->broken.place == 0) {
         sim_after(&handle->broken, sim_chance(50) ? sim_below(2 * SIM_MS) : sim_below(20 * SIM_MS));
     }
+    return letter;
+}
+
+/* A question about a limit. */
+static void send_alone(struct handle *handle, struct store_limit_call *call)
+{
+    const struct idem_op none = {.kind = IDEM_READ};
+    struct letter *letter = send_letter(handle, 0, &none);
+    letter->alone = true;
+    letter->limit_call = call;
+    letter->limit = call->ref;
+    letter->limit.limit = own_bytes(call->ref.limit);
+    letter->want = call->want;
+    call->aside = letter;
 }
 
 static struct store_call *call_of(struct handle *handle, uint64_t number)
@@ -399,14 +538,26 @@ static struct store_call *call_of(struct handle *handle, uint64_t number)
 
 static void on_result(struct handle *handle, struct store_call *call, struct idem_result *result);
 
+static void take_alone(struct letter *letter)
+{
+    struct store_limit_call *call = letter->limit_call;
+    if (call != NULL) { /* else it is too late */
+        letter->limit_call = NULL;
+        call->aside = NULL;
+        store_limit_end(call, letter->status, letter->granted, letter->status == STORE_OK ? &letter->told : NULL);
+    }
+}
+
 static void take_reply(struct handle *handle, struct letter *letter)
 {
     struct store_call *call = letter->number != 0 ? call_of(handle, letter->number) : NULL;
     store_up_set(&handle->store, true);
-    if (letter->number == 0) {
+    if (letter->alone) {
+        take_alone(letter);
+    } else if (letter->number == 0) {
         store_hear(&handle->store, &letter->op, &letter->result);
     } else if (call == NULL || call->op.kind != letter->op.kind) {
-        ledger_reply_lost(letter->status == STORE_OK ? &letter->op : NULL, &letter->result); /* too late */
+        ledger_reply_lost(told_op(letter), &letter->result); /* too late */
     } else if (letter->status != STORE_OK) {
         store_call_end(call, letter->status, NULL);
     } else {
@@ -424,7 +575,7 @@ static void on_letter(struct sim_event *event)
             list_remove(&letter->in_letters); /* before: what it tells may break the connection */
             take_reply(handle, letter);
         } else {
-            ledger_reply_lost(letter->status == STORE_OK ? &letter->op : NULL, &letter->result);
+            ledger_reply_lost(told_op(letter), &letter->result);
         }
         free_letter(letter);
         return;
@@ -435,11 +586,14 @@ static void on_letter(struct sim_event *event)
     }
     letter->replying = true;
     letter->status = house.full && letter->op.kind == IDEM_BEGIN ? STORE_FULL : STORE_OK;
-    if (letter->status == STORE_OK) {
+    if (letter->alone) {
+        letter->status = house.full ? STORE_DOWN : STORE_OK;
+        letter->granted = house.full ? 0 : ask_alone(&letter->limit, letter->want, &letter->told);
+    } else if (letter->status == STORE_OK) {
         apply(&letter->op, letter->question, &letter->result);
     }
     if (handle == NULL || letter->late || handle->weir->dead) {
-        ledger_reply_lost(letter->status == STORE_OK ? &letter->op : NULL, &letter->result);
+        ledger_reply_lost(told_op(letter), &letter->result);
         free_letter(letter);
         return;
     }
@@ -468,6 +622,17 @@ static void wait_for_turn(struct handle *handle, struct store_call *call)
     }
 }
 
+static void send_limits(struct handle *handle)
+{
+    struct store_limit_call *call;
+    while (!handle->weir->dead && handle->connected &&
+           (call = list_first(&handle->limits_waiting, struct store_limit_call, in_kind)) != NULL) {
+        list_remove(&call->in_kind);
+        list_push_back(&handle->limits_asked, &call->in_kind);
+        send_alone(handle, call);
+    }
+}
+
 static void on_leaving(struct deferred *deferred)
 {
     struct handle *handle = container_of(deferred, struct handle, leaving);
@@ -482,8 +647,9 @@ static void on_leaving(struct deferred *deferred)
         if (call->settles) {
             timer_set_after(&call->timer, SETTLE_US);
         }
-        send_letter(handle, call->number, &call->op);
+        (void)send_letter(handle, call->number, &call->op);
     }
+    send_limits(handle);
     sim_weir_falter(handle->weir);
 }
 
@@ -614,6 +780,47 @@ static void on_result(struct handle *handle, struct store_call *call, struct ide
     store_call_end(call, STORE_OK, result);
 }
 
+/* ---- questions about limits: asked once ---- */
+
+static void limit(struct store *store, struct store_limit_call *call)
+{
+    struct handle *handle = handle_of(store);
+    sim_weir_falter(handle->weir);
+    if (!handle->connected) {
+        store_limit_end_later(call, STORE_DOWN);
+        return;
+    }
+    list_push_back(&handle->limits_waiting, &call->in_kind);
+    if (!handle->weir->dead) {
+        loop_defer(handle->weir->loop, &handle->leaving);
+    }
+}
+
+/* Nobody waits for it: its letter goes on alone. */
+static void end_limit(struct store_limit_call *call)
+{
+    struct letter *letter = call->aside;
+    if (letter != NULL) {
+        letter->limit_call = NULL;
+        call->aside = NULL;
+    }
+    store_limit_end(call, STORE_DOWN, 0, NULL);
+}
+
+static void limit_forget(struct store *store, struct store_limit_call *call)
+{
+    (void)store;
+    end_limit(call);
+}
+
+static void end_limits(struct list *calls)
+{
+    struct store_limit_call *call;
+    while ((call = list_first(calls, struct store_limit_call, in_kind)) != NULL) {
+        end_limit(call);
+    }
+}
+
 /* ---- the sweep ---- */
 
 /* Owners that went silent, and unknowns whose time is over. */
@@ -623,12 +830,15 @@ static void on_sweep(struct sim_event *event)
     int left = SWEEP_MAX;
     uint64_t now_ms = house_now_ms();
     sim_after(event, sim_between(300 * SIM_MS, 1500 * SIM_MS));
+    if (handle->connected) {
+        say_there(handle);
+    }
     for (int i = 0; i < CHAINS && handle->connected; i++) {
         list_each (row, after, &house.chains[i], struct row, in_chain) {
             uint64_t due_ms = idem_record_due_ms(&row->record);
             if (due_ms != 0 && due_ms <= now_ms && left-- > 0) {
                 struct idem_op op = {.kind = IDEM_LAPSE, .name = row->name, .margin_ms = MARGIN_MS};
-                send_letter(handle, 0, &op);
+                (void)send_letter(handle, 0, &op);
             }
         }
     }
@@ -697,6 +907,8 @@ static struct store *open(const struct conf_store *conf, const struct store_opti
     store_init(&handle->store, &store_redis, options);
     list_init(&handle->waiting);
     list_init(&handle->asked);
+    list_init(&handle->limits_waiting);
+    list_init(&handle->limits_asked);
     deferred_init(&handle->leaving, on_leaving);
     handle->connect.fire = on_connect;
     handle->sweep.fire = on_sweep;
@@ -765,7 +977,7 @@ static void close_kind(struct store *store)
         if (letter->handle == handle) {
             letter->handle = NULL;
             if (letter->replying) {
-                ledger_reply_lost(letter->status == STORE_OK ? &letter->op : NULL, &letter->result);
+                ledger_reply_lost(told_op(letter), &letter->result);
                 free_letter(letter);
             }
         }
@@ -784,6 +996,7 @@ static void free_kind(struct store *store)
 #define KIND                                                                                                           \
     {                                                                                                                  \
         .type = "simulated", .open = open, .is = is_same, .renew = renew, .submit = submit, .forget = forget,          \
+        .limit = limit, .limit_forget = limit_forget,                                                                  \
         .walk = walk, .walk_stop = walk_stop, .state = state, .trouble = trouble, .accept_loss = accept_loss,          \
         .close = close_kind, .free = free_kind,                                                                        \
     }
@@ -829,6 +1042,7 @@ void sim_store_begin(void)
         list_init(&house.chains[i]);
     }
     list_init(&house.past);
+    list_init(&house.owed);
     list_init(&house.letters);
     house.weather.fire = on_weather;
     sim_after(&house.weather, sim_below(2 * SIM_S));
@@ -853,7 +1067,7 @@ void sim_store_rest(void)
 {
     list_each (letter, after, &house.letters, struct letter, in_letters) {
         if (letter->replying) {
-            ledger_reply_lost(letter->status == STORE_OK ? &letter->op : NULL, &letter->result);
+            ledger_reply_lost(told_op(letter), &letter->result);
         }
         free_letter(letter);
     }
