@@ -41,6 +41,9 @@ static const struct table_row table[] = {
     /* The head is accepted and looked at; nobody waits here. */
     ROW('R', NO_ROUTE,                 NO,   OWN,        NO_LINK, WIRE,  "weir")
     ROW('R', BODY_TOO_LARGE,           NO,   OWN,        NO_LINK, WIRE,  "client")
+    ROW('R', SHED,                     NO,   OWN,        NO_LINK, WIRE,  "weir")
+    ROW('R', RATE_LIMITED,             NO,   OWN,        NO_LINK, NO,    "client")
+    ROW('R', CONCURRENCY_LIMITED,      NO,   OWN,        NO_LINK, NO,    "client")
     /* The body is being read. */
     ROW('B', BAD_REQUEST,              NO,   OWN,        NO_LINK, WIRE,  "client")
     ROW('B', BODY_TOO_LARGE,           NO,   OWN,        NO_LINK, WIRE,  "client")
@@ -48,12 +51,15 @@ static const struct table_row table[] = {
     ROW('B', SHED,                     NO,   OWN,        NO_LINK, WIRE,  "client", "weir")
     ROW('B', CLIENT_GONE,              NO,   NONE,       NO_LINK, WIRE,  "client")
     ROW('B', DRAINING,                 NO,   OWN,        NO_LINK, WIRE,  "weir")
-    /* A keyed one: its record is asked for, or the first with this key is waited for. */
+    /* A keyed one: its record is asked for, or the first with this key is waited for. Others: their limits are asked for. */
+    ROW('K', RATE_LIMITED,             NO,   OWN,        NO_LINK, NO,    "client")
+    ROW('K', BAD_REQUEST,              NO,   OWN,        NO_LINK, NO,    "client")
+    ROW('K', BODY_TOO_LARGE,           NO,   OWN,        NO_LINK, NO,    "client")
     ROW('K', KEY_MISSING,              NO,   OWN,        NO_LINK, WIRE,  "client")
     ROW('K', KEY_MALFORMED,            NO,   OWN,        NO_LINK, WIRE,  "client")
     ROW('K', KEY_REUSED,               NO,   OWN,        NO_LINK, MONEY, "client")
     ROW('K', STORE_DOWN,               NO,   OWN,        NO_LINK, BOTH,  "weir")
-    ROW('K', SHED,                     NO,   OWN,        NO_LINK, NO,    "weir")
+    ROW('K', SHED,                     NO,   OWN,        NO_LINK, NO,    "weir", "client")
     ROW('K', DEADLINE_BEFORE_SEND,     NO,   OWN,        NO_LINK, BOTH,  "timeout")
     ROW('K', CLIENT_GONE,              NO,   NONE,       NO_LINK, BOTH,  "client")
     ROW('K', DRAINING,                 NO,   OWN,        NO_LINK, BOTH,  "weir")
