@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import stat
 
 from harness import case, check, check_equal, http, wait_until
@@ -51,6 +52,57 @@ def test_status_tells_the_state():
             client.read_response()
 
 
+LIMITED = [{"name": "all", "match": {"path": "/*"}, "to": "acme", "limits": ["reads", "trial"]}]
+
+
+def test_limits_are_told_with_those_they_hold():
+    limits = {"reads": {"by": "tenant", "rate": "1/day", "burst": 2}, "trial": {"by": "client_ip", "rate": "1/day", "burst": 1, "mode": "shadow"}}
+    with Processor() as processor, Weir(processor, limits=limits, routes=LIMITED) as weir:
+        with case("before anybody asked"):
+            _, out, _ = weir.verb("limits", expected=0)
+            check("nobody in the last minute" in out, out)
+            check("limits " not in weir.verb("status", expected=0)[1], "a line that says nothing")
+        credential = "Bearer very-secret-one"
+        statuses = [weir.ask("GET", "/x", [f"Authorization: {credential}"]).status for _ in range(5)]
+        check_equal(statuses, [200, 200, 429, 429, 429])
+        told = json.loads(weir.verb("limits", "--json", expected=0)[1])
+        with case("what they let through"):
+            check_equal([(row["name"], row["mode"], row["callers"], row["admitted"], row["refused"]) for row in told["limits"]],
+                        [("reads", "enforce", 1, 2, 3), ("trial", "shadow", 1, 1, 0)])
+            check(told["limits"][1]["would_refuse"] >= 1, told)
+        with case("whom they hold"):
+            check_equal({row["limit"]: row["shadow"] for row in told["held"]}, {"reads": False, "trial": True})
+            check_equal([row["refused"] for row in told["held"] if row["limit"] == "reads"], [3])
+            check_equal([row["who"] for row in told["held"] if row["limit"] == "trial"], ["127.0.0.1"])
+        with case("the tables for people"):
+            _, out, _ = weir.verb("limits", expected=0)
+            check("1/day burst 2" in out and "HOLDS" in out and "{" not in out, out)
+        with case("one of them"):
+            _, out, _ = weir.verb("limits", "trial", expected=0)
+            check("trial" in out and "reads" not in out, out)
+        with case("one that is none"):
+            code, out, error = weir.verb("limits", "raeds")
+            check_equal((code, out), (1, ""))
+            check("there is no limit 'raeds': did you mean 'reads'?" in error, error)
+        with case("no credential anywhere"):
+            everything = "".join("".join(weir.verb(*words)[1:]) for words in (("limits",), ("limits", "--json"), ("status", "--json")))
+            check("very-secret" not in everything, everything)
+        with case("a reload that changes one: its counts go on"):
+            weir.change(limits={"reads": {"burst": 3}})
+            check("1 limit changed" in weir.reload(), "the reload's words")
+            check_equal(json.loads(weir.verb("limits", "reads", "--json", expected=0)[1])["limits"][0]["refused"], 3)
+        with case("the state for USR2"):
+            weir.signal(signal.SIGUSR2)
+            check_equal(weir.wait_event("state_limits")["fleet"], 1)
+
+
+def test_a_weir_without_limits_says_so():
+    with Processor() as processor, Weir(processor) as weir:
+        _, out, _ = weir.verb("limits", expected=0)
+        check("none are configured" in out, out)
+        check_equal(weir.verb("limits", "reads")[0], 1)
+
+
 def test_reload_is_synchronous_and_names_its_actor():
     with Processor() as processor, Weir(processor) as weir:
         out = weir.reload()
@@ -74,7 +126,7 @@ def test_reload_is_synchronous_and_names_its_actor():
 def test_what_changes_something_is_a_post_and_nothing_else():
     with Processor() as processor, Weir(processor) as weir:
         for method, target, status in (("GET", "/api/v1/reload", 405), ("DELETE", "/api/v1/reload", 405),
-                                       ("POST", "/api/v1/status", 405), ("GET", "/api/v1/nothing", 404), ("GET", "/", 404),
+                                       ("POST", "/api/v1/status", 405), ("POST", "/api/v1/limits", 405), ("GET", "/api/v1/nothing", 404), ("GET", "/", 404),
                                        ("GET", "/metrics", 404)):
             with case(f"{method} {target}"):
                 check_equal(ask(weir, method, target, b"" if method == "POST" else None).status, status)

@@ -98,7 +98,7 @@ def test_mistakes_by_kind():
         "an endpoint without a port": (GOOD.replace("9001\n", "9001\n    endpoints: [10.0.0.1]\n"), "endpoints"),
         "client_ca is missing": (GOOD.replace('8443"\n', '8443"\n    tls: {certificates: [{cert: /a, key: /b}], '
                                               "client_certs: required}\n"), "client_ca"),
-        "a capability of later": (GOOD + "limits: {}\n", "limits"),
+        "a capability of later": (GOOD + "workers: 4\n", "workers"),
         "idempotency of later": (GOOD.replace("    to: acme\n", "    to: acme\n    idempotency: {required: true}\n"),
                                  "idempotency"),
     }
