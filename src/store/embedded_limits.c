@@ -376,13 +376,13 @@ uint64_t embedded_limits_ask(struct embedded_limits *limits, const struct limit_
     struct limit_bucket before = number == NONE ? (struct limit_bucket){0} : limits->slots[number].bucket;
     struct limit_bucket after = before;
     uint64_t granted = charge(&after, &ref->ask, want, now_us, told);
+    struct undo *undo = number == NONE ? NULL : undo_of(limits, &limits->slots[number]);
+    if (undo != NULL && (ref->ask.flags & LIMIT_CHECK) == 0) {
+        charge_undo(undo, &ref->ask, granted, now_us); /* there may be a difference there where there is none here */
+    }
     if (!is_same(&before, &after)) {
         number = number == NONE ? make(limits, ref, now_us) : number;
         set_bucket(limits, number, &after, &ref->ask.rate);
-        struct undo *undo = undo_of(limits, &limits->slots[number]);
-        if (undo != NULL) {
-            charge_undo(undo, &ref->ask, granted, now_us);
-        }
     }
     unlock(limits);
     return granted;

@@ -1,84 +1,8 @@
 /*
  * The embedded store on a disk that fails: full, read-only, broken at the pages,
- * at the sync, at the page that makes a commit count. What LMDB writes goes
- * through the functions below.
+ * at the sync, at the page that makes a commit count (embedded_faults.h).
  */
-#include "embedded_support.h"
-
-#include <dlfcn.h>
-#include <semaphore.h>
-#include <stdatomic.h>
-#include <sys/uio.h>
-
-/* META_DONE: what makes the commit count is written and said not to be; the next, which would undo it, is not. */
-enum fault { FAULT_NONE, FAULT_PAGES, FAULT_SYNC, FAULT_META, FAULT_META_DONE, FAULT_STAND };
-
-static _Atomic enum fault fault;
-static atomic_int fault_errno, refusals, standing;
-static atomic_int meta_writes;
-static sem_t stand;
-/* LMDB's two meta pages stand first. */
-#define META_BYTES (2 * 4096)
-
-static bool fails(enum fault at)
-{
-    if (atomic_load(&fault) == at) {
-        errno = atomic_load(&fault_errno);
-        atomic_fetch_add(&refusals, 1);
-        return true;
-    }
-    return false;
-}
-
-/* Under the name that LMDB calls, whatever a header makes of it for files of any size. */
-ssize_t pwrite_or_fail(int fd, const void *data, size_t len, off_t offset) __asm__("pwrite");
-ssize_t pwrite_or_fail(int fd, const void *data, size_t len, off_t offset)
-{
-    static ssize_t (*real)(int, const void *, size_t, off_t);
-
-    if (real == NULL) {
-        *(void **)&real = dlsym(RTLD_NEXT, "pwrite");
-    }
-    if (offset < META_BYTES && fails(FAULT_META_DONE)) {
-        if (atomic_fetch_add(&meta_writes, 1) == 0) {
-            (void)real(fd, data, len, offset);
-        } else {
-            atomic_store(&fault, FAULT_NONE);
-        }
-        return -1;
-    }
-    return fails(offset < META_BYTES ? FAULT_META : FAULT_PAGES) ? -1 : real(fd, data, len, offset);
-}
-
-ssize_t writev(int fd, const struct iovec *parts, int count)
-{
-    static ssize_t (*real)(int, const struct iovec *, int);
-
-    if (real == NULL) {
-        *(void **)&real = dlsym(RTLD_NEXT, "writev");
-    }
-    return fails(FAULT_PAGES) ? -1 : real(fd, parts, count);
-}
-
-int fdatasync(int fd)
-{
-    static int (*real)(int);
-
-    if (real == NULL) {
-        *(void **)&real = dlsym(RTLD_NEXT, "fdatasync");
-    }
-    if (atomic_load(&fault) == FAULT_STAND) {
-        atomic_store(&standing, 1);
-        (void)sem_wait(&stand);
-    }
-    return fails(FAULT_SYNC) ? -1 : real(fd);
-}
-
-static void set_fault(enum fault at, int error)
-{
-    atomic_store(&fault_errno, error);
-    atomic_store(&fault, at);
-}
+#include "embedded_faults.h"
 
 static struct scene scene;
 
@@ -153,22 +77,10 @@ static void test_a_full_disk_still_reads(void **state)
     UNTIL(scene.loop, state_of(&scene).trouble == NULL); /* by itself: the tick tries */
 }
 
-/* The thread stands in the sync of one operation, until it is let go into the next fault. */
 static void stand_still(struct asked *asked)
 {
     struct idem_op op = op_of(IDEM_BEGIN, 3, 'a');
-
-    assert_int_equal(sem_init(&stand, 0, 0), 0);
-    atomic_store(&standing, 0);
-    set_fault(FAULT_STAND, 0);
-    (void)ask_start(&scene, &op, asked);
-    UNTIL(scene.loop, atomic_load(&standing) == 1);
-}
-
-static void go_on(enum fault at, int error)
-{
-    set_fault(at, error);
-    sem_post(&stand);
+    stand_still_with(&scene, &op, asked);
 }
 
 /* On a full disk a large batch is not tried operation by operation for ever. */
