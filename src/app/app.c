@@ -256,7 +256,11 @@ static void close_gate(struct app *app)
         (void)gate_cut(app->gate); /* a start that failed half-way: nobody has connected yet */
     }
     settle(app);
-    /* What ended just now is still being stored, and the gate writes down what the store says. */
+    /*
+     * What ended just now is still being stored, and the gate writes down what
+     * the store says. Questions about limits are answered meanwhile, the last
+     * with STORE_DOWN: from here on nobody calls the gate.
+     */
     records_close(&app->records);
     gate_close(app->gate);
     app->gate = NULL;

@@ -1,11 +1,13 @@
 """TERM: readyz turns at once, accepting goes on for `announce`, what runs is finished, exit 0."""
 
+import json
 import signal
 import threading
 import time
 
 from harness import case, check, check_equal, wait_until
 from harness.http import request
+from harness.payments import Shared
 from harness.processor import Hold, Processor, response
 from harness.weir import Weir
 from test_reload import Load, refuses
@@ -222,3 +224,28 @@ def test_term_in_every_phase_ends_clean():
                 weir.check_clean(weir.wait(15))
                 client.close()
                 weir.kill()
+
+
+def test_questions_about_limits_do_not_hold_it():
+    """The store hangs, requests wait for it, and it is told to stop at once: whoever waits is told, and nothing is left."""
+    limits = {"reads": {"by": "tenant", "rate": "100/s", "burst": 10}}
+    with Shared() as store, Processor() as processor, \
+            Weir(processor, limits=limits, store={**store.section(), "limit_timeout": "10s", "begin_timeout": "20s"},
+                 routes=[{"name": "all", "match": {"path": "/*"}, "to": "acme", "limits": ["reads"]}]) as weir:
+        check_equal(weir.ask("GET", "/x", ["Authorization: Bearer one"]).status, 200)
+        store.redis.pause()
+        try:
+            with weir.client() as first, weir.client() as second:
+                for client, name in ((first, "two"), (second, "three")):
+                    client.send(request("GET", "/x", [f"Authorization: Bearer {name}"]))
+                wait_until(lambda: json.loads(weir.verb("status", "--json", expected=0)[1])["exchanges"] == 2,
+                           what="two requests that wait for their limits")
+                weir.term()
+                weir.wait_event("draining")
+                weir.term()
+                for client in (first, second):
+                    answer = client.read_response()
+                    check_equal((answer.status, answer.weir_reason, answer.outcome), (503, "draining", "not_sent"))
+                weir.check_clean(weir.wait(20))
+        finally:
+            store.redis.go_on()
