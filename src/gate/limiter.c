@@ -99,10 +99,11 @@ static struct caller_key key_of(uint64_t limit, const uint8_t hash[LIMIT_HASH_BY
     return key;
 }
 
-static bool may_go(const struct caller *caller, uint64_t now_us)
+/* A stranger that owes is kept: another name would begin with a bucket of its own. */
+static bool may_go(const struct caller *caller, bool for_stranger, uint64_t now_us)
 {
     bool owes = caller->stranger && caller->lease.reset_at_us > now_us;
-    return caller->pins == 0 && caller->in_flight == 0 && caller->call == NULL && !caller->recent && !owes;
+    return caller->pins == 0 && caller->in_flight == 0 && caller->call == NULL && !owes && (caller->stranger || !for_stranger);
 }
 
 static void drop(struct caller *caller)
@@ -115,22 +116,30 @@ static void drop(struct caller *caller)
     pool_put(&limiter->callers_pool, caller);
 }
 
-/* Makes room for one more, of its kind. CLOCK: who was used since it was looked at last has another turn. */
-static bool evict(struct limiter *limiter, bool stranger)
+/* Makes room for one more. CLOCK: who was used since it was looked at last has another turn, unless all were. */
+static bool evict(struct limiter *limiter, bool for_stranger)
 {
     uint64_t now_us = loop_now_us(limiter->gate->options.loop);
+    struct caller *leaver = NULL;
     for (int i = 0; i < EVICT_LOOKS && !list_empty(&limiter->ring); i++) {
         struct caller *caller = list_first(&limiter->ring, struct caller, in_ring);
-        if (may_go(caller, now_us) && (!stranger || caller->stranger)) {
-            drop(caller);
-            stats_add(limiter->gate->options.stats, limiter->stat_evicted, 1);
-            return true;
+        bool fits = may_go(caller, for_stranger, now_us);
+        if (fits && (leaver == NULL || !caller->recent)) {
+            leaver = caller;
+        }
+        if (fits && !caller->recent) {
+            break;
         }
         caller->recent = false;
         list_remove(&caller->in_ring);
         list_push_back(&limiter->ring, &caller->in_ring);
     }
-    return false;
+    if (leaver == NULL) {
+        return false;
+    }
+    drop(leaver);
+    stats_add(limiter->gate->options.stats, limiter->stat_evicted, 1);
+    return true;
 }
 
 static bool has_room(struct limiter *limiter, bool stranger)

@@ -3,6 +3,7 @@
  * the body in the shape of the profile, and no advice that could pay twice.
  */
 #include "gate_support.h"
+#include "limits.h"
 
 /* What went to the client. */
 static struct {
@@ -10,7 +11,7 @@ static struct {
     uint16_t status;
     bool end;
     size_t content_length;
-    char lines[1024];
+    char lines[REPLY_LINES_BYTES];
     char body[4096];
     size_t body_bytes;
 } told;
@@ -36,6 +37,8 @@ static struct client_stream client = {.ops = &ops};
 static struct blocks blocks;
 static struct arena arena;
 static struct generation generation;
+static struct limiter limiter;
+static struct gate gate;
 static struct route_ready route;
 static struct exchange x;
 
@@ -76,7 +79,9 @@ static int begin(void **state)
     arena_init(&arena, &blocks);
     generation = (struct generation){.fallback = profile_named("generic")};
     route = (struct route_ready){.profile = profile_named("generic")};
-    x = (struct exchange){.client = &client, .generation = &generation, .request_id = "0123456789abcdef0123456789abcdef"};
+    limiter.random = 1;
+    gate.limiter = &limiter;
+    x = (struct exchange){.gate = &gate, .client = &client, .generation = &generation, .request_id = "0123456789abcdef0123456789abcdef"};
     assert_int_equal(strlen(x.request_id), REQUEST_ID_BYTES);
     return 0;
 }
@@ -234,6 +239,61 @@ static void test_no_reason_advises_what_could_pay_twice(void **state)
     assert_true(told.answers > 100);
 }
 
+/* As many limits as there may be, with names as long as they may be: all of it is told. */
+static void test_limits_are_told_however_many(void **state)
+{
+    (void)state;
+    struct limited *limited = calloc(1, sizeof *limited + LIMITS_MAX * sizeof limited->each[0]);
+    static struct limit_grade grades[LIMITS_MAX];
+    static struct conf_limit confs[LIMITS_MAX];
+    static struct limit_ready limits[LIMITS_MAX];
+    static char names[LIMITS_MAX][64];
+    static struct caller caller;
+    read_head(ORDER);
+    x.route = &route;
+    x.limited = limited;
+    limited->count = LIMITS_MAX;
+    limited->retry_us = 8400000;
+    for (int i = 0; i < LIMITS_MAX; i++) {
+        memset(names[i], 'a' + i, sizeof names[i] - 1);
+        confs[i].name = names[i];
+        limits[i].conf = &confs[i];
+        grades[i].policy_len = (size_t)snprintf(grades[i].policy, sizeof grades[i].policy, "\"%s\";q=9007199254740991;w=9007199254740991", names[i]);
+        grades[i].name_len = strlen(names[i]) + 2;
+        limited->each[i] = (struct limited_one){
+            .exchange = &x, .limit = &limits[i], .grade = &grades[i], .caller = &caller, .has_told = true, .refused = true,
+            .told = {.remaining = UINT64_MAX, .reset_us = UINT64_MAX - 1000000, .wait_us = 8400000}};
+    }
+    reply(REASON_RATE_LIMITED);
+    int retry_s = atoi(told_line("Retry-After"));
+    assert_in_range(retry_s, 9, 10); /* 8.4 s, and up to an eighth more */
+    const char *policy = strstr(told.lines, "RateLimit-Policy: \"aaa");
+    assert_non_null(policy);
+    for (int i = 0; i < LIMITS_MAX; i++) {
+        char item[256];
+        assert_non_null(strstr(policy, grades[i].policy));
+        (void)snprintf(item, sizeof item, "\"%s\";r=18446744073709551615;t=%d", names[i], retry_s);
+        assert_non_null(strstr(told.lines, item));
+        assert_non_null(strstr(strstr(told.body, "\"violated-policies\":["), names[i]));
+    }
+    assert_non_null(strstr(told.body, "\"type\":\"" PROFILE_PROBLEM_QUOTA "\""));
+    limited->by_decline = true;
+    reply(REASON_RATE_LIMITED);
+    assert_non_null(strstr(told.body, "\"type\":\"" PROFILE_PROBLEM_ABNORMAL_USAGE "\""));
+    for (int i = 0; i < LIMITS_MAX; i++) {
+        limited->each[i].refused = false;
+        limits[i].shadow = i > 0;
+    }
+    limited->retry_us = 0;
+    reply(REASON_SHED); /* another cause: the limits that applied are told, those of mode shadow never */
+    assert_in_range(atoi(told_line("Retry-After")), 1, 3);
+    assert_null(strstr(told.body, "violated-policies"));
+    assert_non_null(strstr(told.body, "\"type\":\"" PROFILE_PROBLEM_REDUCED_CAPACITY "\""));
+    assert_null(strstr(told.lines, "bbb"));
+    free(limited);
+    x.limited = NULL;
+}
+
 static void test_head_gets_the_length_of_a_body_and_no_body(void **state)
 {
     (void)state;
@@ -307,6 +367,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_stripe_profile_adds_what_its_sdk_reads, begin, end),
         cmocka_unit_test_setup_teardown(test_before_a_route_is_known_the_generations_profile_shapes_the_answer, begin, end),
         cmocka_unit_test_setup_teardown(test_no_reason_advises_what_could_pay_twice, begin, end),
+        cmocka_unit_test_setup_teardown(test_limits_are_told_however_many, begin, end),
         cmocka_unit_test_setup_teardown(test_head_gets_the_length_of_a_body_and_no_body, begin, end),
         cmocka_unit_test_setup_teardown(test_a_method_that_is_not_allowed_is_told_which_are, begin, end),
         cmocka_unit_test_setup_teardown(test_the_callers_request_id_comes_back_beside_ours, begin, end),
