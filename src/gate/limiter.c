@@ -242,13 +242,6 @@ static void wake_waiters(struct caller *caller, bool failed)
     caller->pins--;
 }
 
-/* A thread of our own answers for sure, if perhaps behind a sync to disk; another machine may not. */
-uint32_t limiter_patience_ms(const struct limiter *limiter)
-{
-    const struct conf_store *conf = &generation_conf(limiter->gate->generation)->store;
-    return conf->type == CONF_STORE_EMBEDDED ? conf->begin_timeout_ms : conf->limit_timeout_ms;
-}
-
 /* What fits is all that is known: everybody may pass until it is asked again. */
 #define CHECKED_TOKENS UINT64_C(1000000)
 
@@ -285,7 +278,7 @@ bool limiter_ask(struct caller *caller, const struct limit_ref *ref)
         return false;
     }
     uint64_t want = lease_want(&caller->lease, &ref->ask.rate, store_fleet(gate->store), caller->waiter_count + 1);
-    caller->call = store_limit(gate->store, ref, want, limiter_patience_ms(limiter), on_told, caller);
+    caller->call = store_limit(gate->store, ref, want, generation_conf(gate->generation)->store.limit_timeout_ms, on_told, caller);
     if (caller->call == NULL) {
         return false;
     }
@@ -317,7 +310,7 @@ void limiter_charge(struct caller *caller, const struct limit_ref *ref)
     CHECK((ref->ask.flags & LIMIT_FORCE) != 0);
     if (gate->store != NULL && limiter_may_wait(caller->limiter)) {
         struct store_limit_call *call =
-            store_limit(gate->store, ref, 0, limiter_patience_ms(caller->limiter), NULL, NULL);
+            store_limit(gate->store, ref, 0, generation_conf(gate->generation)->store.limit_timeout_ms, NULL, NULL);
         (void)call; /* nobody waits for it; one that finds no room is one decline that does not count */
     }
     /* What was known of the room is old now: the next request asks. */

@@ -151,8 +151,6 @@ uint64_t limiter_random(struct limiter *limiter);
 WEIR_MUSTCHECK struct caller *limiter_pin(struct limiter *limiter, const struct limit_ready *limit,
                                           struct caller_name *name);
 void limiter_unpin(struct caller *caller);
-/* How long a question may take. */
-uint32_t limiter_patience_ms(const struct limiter *limiter);
 /* Whether the store is worth waiting for. */
 bool limiter_may_wait(const struct limiter *limiter);
 /*

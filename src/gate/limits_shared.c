@@ -84,7 +84,7 @@ bool limits_are_due(const struct exchange *x)
 /* Each question has its own deadline; this is for a request that others outrun again and again. */
 static uint64_t patience_us(const struct exchange *x)
 {
-    return 10 * limiter_patience_ms(x->gate->limiter) * CLOCK_US_PER_MS;
+    return 10 * generation_conf(x->generation)->store.limit_timeout_ms * CLOCK_US_PER_MS;
 }
 
 /* Waits for the store's answer about this one, or knows that there will be none. */
