@@ -53,14 +53,9 @@ static void runs_tidy(struct lease *lease, uint64_t now_us)
     }
 }
 
-/* Two runs are kept apart; a third joins the older two, which end as the oldest does. */
+/* A third run: the older two are one then, and end as the oldest does. The runs are tidy. */
 static void run_append(struct lease *lease, uint64_t tokens, uint64_t expires_us)
 {
-    if (lease->tokens[0] == 0) {
-        lease->tokens[0] = tokens;
-        lease->expires_us[0] = expires_us;
-        return;
-    }
     lease->tokens[0] = sum_or_max(lease->tokens[0], lease->tokens[1]);
     lease->tokens[1] = tokens;
     lease->expires_us[1] = expires_us;
@@ -77,7 +72,7 @@ void lease_note(struct lease *lease, uint64_t now_us)
 {
     uint64_t since_us = now_us > lease->demanded_us ? now_us - lease->demanded_us : 0;
     uint64_t over_us = sum_or_max(since_us, SMOOTHING_US);
-    uint64_t demand = (lease->demand * SMOOTHING_US + DEMAND_US + over_us / 2) / over_us;
+    uint64_t demand = (lease->demand * SMOOTHING_US + DEMAND_US) / over_us;
 
     lease->demand = demand < DEMAND_MAX ? demand : DEMAND_MAX;
     lease->demanded_us = now_us;
@@ -101,11 +96,10 @@ static uint64_t rate_as_demand(const struct limit_rate *rate)
     return demand;
 }
 
-/* What a weir may hold, so that half of the burst is left to whoever needs it. */
+/* What a weir may hold, so that half of the burst is left to whoever needs it; may be none. */
 static uint64_t hold_max(const struct limit_rate *rate, uint32_t fleet)
 {
-    uint64_t share = rate->burst / ((uint64_t)fleet * 2);
-    return share > 0 ? share : 1;
+    return rate->burst / ((uint64_t)fleet * 2);
 }
 
 /* Tokens of the target's time, no faster than the fleet together may go and a quarter. */
@@ -141,11 +135,9 @@ uint64_t lease_want(const struct lease *lease, const struct limit_rate *rate, ui
     uint64_t most = hold_max(rate, fleet);
     uint64_t want = tokens_wanted(lease, rate);
 
-    if (want < waiting) {
-        want = waiting;
-    }
     most = most > held ? most - held : 1;
     want = want < most ? want : most;
+    want = want > waiting ? want : waiting; /* they are used at once and held by nobody */
     return want > 0 ? want : 1;
 }
 
@@ -264,7 +256,7 @@ bool lease_heard(struct lease_patience *patience, bool answered, uint64_t now_us
         }
         return answered; /* questions from before may still fail: that is known */
     }
-    if (now_us < patience->window_us || now_us - patience->window_us >= SECOND_US) {
+    if (now_us - patience->window_us >= SECOND_US) { /* a clock that stepped back ends it, too */
         window_begin(patience, now_us);
     }
     patience->asked++;

@@ -9,9 +9,9 @@
  * and over any long run exactly the rate: every admission uses a token of its
  * own, charged within LEASE_US before (docs/limits.md has the proof). Two rules
  * keep the fleet from starving itself: no weir holds more than
- * burst / (2 * fleet), and one that was refused asks again no sooner than the
- * fleet's turn comes round (tests/unit/policy/lease_test.c runs the model
- * without each of them).
+ * burst / (2 * fleet) that nobody waits for, and one that was refused asks again
+ * no sooner than the fleet's turn comes round (tests/unit/policy/lease_test.c
+ * runs the model without each of them).
  *
  * No clock of its own: `now_us` is the asker's, the same for all calls of one
  * lease. Nothing is allocated.
@@ -56,7 +56,8 @@ enum lease_word lease_look(const struct lease *lease, uint64_t now_us);
 void lease_use(struct lease *lease, uint64_t now_us);
 /*
  * How many tokens to ask for, right after lease_note: at least 1, and with what
- * is in hand no more than burst / (2 * fleet). `waiting` requests wait for them.
+ * is in hand no more than burst / (2 * fleet), but as many as requests wait for
+ * them, however many: those tokens are used at once and withheld from nobody.
  */
 uint64_t lease_want(const struct lease *lease, const struct limit_rate *rate, uint32_t fleet, uint32_t waiting);
 /*
