@@ -111,21 +111,18 @@ static void on_turn(struct timer *timer)
     }
     stats_set(gate->options.stats, shedding->stat_level, shedding->shed.level);
     stats_observe(gate->options.stats, shedding->stat_delay, load.delay_us);
-    if (shedding->asked || shedding->shed.level > 0) {
+    if (shedding->shed.level > 0) {
         timer_set_after(timer, SHED_TURN_US);
     }
-    shedding->asked = false;
 }
 
-/* Somebody wants something: the controller looks on. What the loop did while it rested was nobody's delay. */
+/* Somebody wants something: an interval begins, if none runs. What the loop did before it was nobody's delay. */
 static void wake(struct gate *gate)
 {
-    struct shedding *shedding = &gate->shedding;
-    struct loop_load rested;
-    shedding->asked = true;
-    if (!timer_armed(&shedding->timer)) {
-        loop_load_take(gate->options.loop, &rested);
-        timer_set_after(&shedding->timer, SHED_TURN_US);
+    struct loop_load before;
+    if (!timer_armed(&gate->shedding.timer)) {
+        loop_load_take(gate->options.loop, &before);
+        timer_set_after(&gate->shedding.timer, SHED_TURN_US);
     }
 }
 

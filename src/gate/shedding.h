@@ -16,8 +16,7 @@ struct gate;
 /* Of one gate. */
 struct shedding {
     struct shed shed;
-    struct timer timer; /* every SHED_TURN_US while requests come, or the level is not 0 */
-    bool asked;         /* a request came since the last turn */
+    struct timer timer; /* SHED_TURN_US after a request, and while the level is not 0 */
     stats_id stat_level, stat_delay, stat_shed[SHED_CLASS_COUNT];
 };
 
