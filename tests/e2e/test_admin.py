@@ -7,6 +7,7 @@ import stat
 
 from harness import case, check, check_equal, http, wait_until
 from harness.http import Closed, request
+from harness.payments import Shared
 from harness.processor import Hold, Processor
 from harness.weir import Weir
 
@@ -101,6 +102,28 @@ def test_a_weir_without_limits_says_so():
         _, out, _ = weir.verb("limits", expected=0)
         check("none are configured" in out, out)
         check_equal(weir.verb("limits", "reads")[0], 1)
+
+
+def test_the_fleet_and_a_store_that_hangs_are_told():
+    limits = {"reads": {"by": "tenant", "rate": "1000/s", "burst": 100}}
+    with Shared() as store, Processor() as processor:
+        sections = {"limits": limits, "routes": [{**LIMITED[0], "limits": ["reads"]}], "store": store.section()}
+        with Weir(processor, **sections) as weir, Weir(processor, **sections):
+            wait_until(lambda: json.loads(weir.verb("limits", "--json", expected=0)[1])["fleet"] == 2, what="the other weir to be heard")
+            check("fleet of 2" in weir.verb("status", expected=0)[1], "the line of the fleet")
+            check("the store is asked" in weir.verb("limits", expected=0)[1], "a store that answers")
+            store.redis.pause()
+            try:
+                number = iter(range(1000))
+
+                def away():
+                    check_equal(weir.ask("GET", "/x", [f"Authorization: Bearer {next(number)}"]).status, 200)
+                    return json.loads(weir.verb("status", "--json", expected=0)[1])["limits"]["store_away"]
+                wait_until(away, what="the store to be left alone")
+                check("LEFT ALONE" in weir.verb("limits", expected=0)[1], "the head of the limits")
+                check("LEFT ALONE" in weir.verb("status", expected=0)[1], "the line of the limits")
+            finally:
+                store.redis.go_on()
 
 
 def test_reload_is_synchronous_and_names_its_actor():
