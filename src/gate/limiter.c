@@ -198,6 +198,15 @@ struct caller *limiter_pin(struct limiter *limiter, const struct limit_ready *li
     return caller;
 }
 
+void limiter_use_rate(struct caller *caller, const struct limit_rate *rate)
+{
+    if (memcmp(&caller->rate, rate, sizeof *rate) != 0) {
+        caller->rate = *rate;
+        caller->lease.denied_until_us = 0; /* what was refused at another rate is asked again */
+        caller->lease.refused_until_us = 0;
+    }
+}
+
 void limiter_unpin(struct caller *caller)
 {
     CHECK(caller->pins > 0);
@@ -283,7 +292,6 @@ bool limiter_ask(struct caller *caller, const struct limit_ref *ref)
         return false;
     }
     caller->checks = (ref->ask.flags & LIMIT_CHECK) != 0;
-    caller->rate = ref->ask.rate;
     caller->asked_us = loop_now_us(gate->options.loop);
     lease_asked(&caller->lease);
     return true;

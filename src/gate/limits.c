@@ -45,6 +45,7 @@ static bool add(struct exchange *x, const struct limit_ready *limit, struct call
     one->exchange = x;
     one->limit = limit;
     one->grade = &limit->grades[caller_grade(x, limit, facts)];
+    limiter_use_rate(caller, &one->grade->rate);
     one->caller = caller;
     one->ref = (struct limit_ref){
         .limit = bytes_from_text(limit->conf->name),

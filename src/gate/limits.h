@@ -116,7 +116,7 @@ struct caller {
     struct list waiters;     /* of struct limited_one */
     uint32_t waiter_count;
     struct limiter *limiter; /* borrowed: the owner */
-    struct limit_rate rate;  /* of `call` */
+    struct limit_rate rate;  /* as the newest request of this caller has it */
     bool checks;             /* `call` asks whether there is room, and charges nothing */
 
     /* limit_held.c */
@@ -151,6 +151,8 @@ uint64_t limiter_random(struct limiter *limiter);
 WEIR_MUSTCHECK struct caller *limiter_pin(struct limiter *limiter, const struct limit_ready *limit,
                                           struct caller_name *name);
 void limiter_unpin(struct caller *caller);
+/* Its rate as the configuration has it now: a raised limit is not held up by what is remembered of the old one. */
+void limiter_use_rate(struct caller *caller, const struct limit_rate *rate);
 /* Whether the store is worth waiting for. */
 bool limiter_may_wait(const struct limiter *limiter);
 /*

@@ -88,6 +88,10 @@ def test_requests_without_a_key_share_the_bucket(store):
             check_refused(pay(weir, None), "all")
         check_refused(pay(weir, "order-2"), "all")
         check(decisions(weir, "all", decision="denied", where="cache") >= 1, "the second refusal asks nobody")
+        with case("a limit that was raised holds nobody up"):
+            weir.change(limits={"all": {"by": "tenant", "rate": DAY, "burst": 5}})
+            weir.reload()
+            check_equal([pay(weir, None).status for _ in range(2)], [200, 429])
         check_equal(pay(weir, "order-1").outcome, "replayed")
 
 

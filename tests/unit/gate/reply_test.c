@@ -133,6 +133,13 @@ static const char *told_line(const char *name)
     return value;
 }
 
+static uint64_t told_number(const char *name)
+{
+    uint64_t number = 0;
+    assert_true(bytes_to_u64(bytes_from_text(told_line(name)), &number));
+    return number;
+}
+
 static void test_a_generic_answer_to_the_last_byte(void **state)
 {
     (void)state;
@@ -265,14 +272,15 @@ static void test_limits_are_told_however_many(void **state)
             .told = {.remaining = UINT64_MAX, .reset_us = UINT64_MAX - 1000000, .wait_us = 8400000}};
     }
     reply(REASON_RATE_LIMITED);
-    int retry_s = atoi(told_line("Retry-After"));
+    uint64_t retry_s = told_number("Retry-After");
     assert_in_range(retry_s, 9, 10); /* 8.4 s, and up to an eighth more */
     const char *policy = strstr(told.lines, "RateLimit-Policy: \"aaa");
     assert_non_null(policy);
     for (int i = 0; i < LIMITS_MAX; i++) {
         char item[256];
         assert_non_null(strstr(policy, grades[i].policy));
-        (void)snprintf(item, sizeof item, "\"%s\";r=18446744073709551615;t=%d", names[i], retry_s);
+        (void)snprintf(item, sizeof item, "\"%s\";r=18446744073709551615;t=%llu", names[i],
+                       (unsigned long long)retry_s);
         assert_non_null(strstr(told.lines, item));
         assert_non_null(strstr(strstr(told.body, "\"violated-policies\":["), names[i]));
     }
@@ -286,7 +294,7 @@ static void test_limits_are_told_however_many(void **state)
     }
     limited->retry_us = 0;
     reply(REASON_SHED); /* another cause: the limits that applied are told, those of mode shadow never */
-    assert_in_range(atoi(told_line("Retry-After")), 1, 3);
+    assert_in_range(told_number("Retry-After"), 1, 3);
     assert_null(strstr(told.body, "violated-policies"));
     assert_non_null(strstr(told.body, "\"type\":\"" PROFILE_PROBLEM_REDUCED_CAPACITY "\""));
     assert_null(strstr(told.lines, "bbb"));
