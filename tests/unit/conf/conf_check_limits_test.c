@@ -92,7 +92,9 @@ static void test_what_would_be_rounded_is_refused(void **state)
                  "weir.yaml: 1 error: not loaded\n");
     assert_says(LIMIT("{by: tenant, rate: 1/365d, tiers: {gold: {burst: 143}}}") KNOWN,
                 "error: limits.a.tiers.gold.burst is more than can be counted exactly\n");
-    /* A tier that has its burst from the limit is not told of again. */
+    /* A tier that has its burst from the limit is not told of again, and one whose own is no number was told of. */
+    assert_does_not_say(LIMIT("{by: tenant, rate: 1/365d, burst: 143, tiers: {gold: {burst: x}}}") KNOWN,
+                        "gold.burst is more");
     assert_does_not_say(LIMIT("{by: tenant, rate: 1/365d, burst: 143, tiers: {gold: {rate: 1/s}}}") KNOWN, "gold.burst");
 }
 

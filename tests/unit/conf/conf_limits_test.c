@@ -100,7 +100,7 @@ static void test_a_tier_has_what_it_does_not_say_from_its_limit(void **state)
 {
     struct conf *conf = load(WITH("{a: {by: tenant, rate: 100/s, burst: 200, tiers: {gold: {rate: 1000/s}, silver: {burst: 300}, "
                                   "bulk: {rate: 1/min}, both: {rate: 5/s, burst: 9}}}, b: {by: tenant, concurrent: 5, tiers: "
-                                  "{gold: {concurrent: 50}}}}",
+                                  "{gold: {concurrent: 50}, silver: {}}}}",
                                   "[a, b]") KNOWN);
     const struct conf_limit_tier *tiers = conf->limits[0].tiers;
 
@@ -114,6 +114,7 @@ static void test_a_tier_has_what_it_does_not_say_from_its_limit(void **state)
     assert_true(tiers[3].rate.tokens == 5 && tiers[3].burst == 9);
     assert_int_equal(tiers[0].concurrent, 0);
     assert_int_equal(conf->limits[1].tiers[0].concurrent, 50);
+    assert_int_equal(conf->limits[1].tiers[1].concurrent, 5);
     assert_true(conf->limits[1].tiers[0].rate.tokens == 0 && conf->limits[1].tiers[0].burst == 0);
     conf_free(conf);
 }
@@ -304,6 +305,12 @@ static void test_a_shared_limit_needs_the_store_where_that_is_a_redis(void **sta
     assert_false(needs_store(LIMIT("{by: client_ip, rate: 1/s}") REDIS));
     assert_false(needs_store(LIMIT("{by: tenant, rate: 1/s}") REDIS "tenants: {by: client_ip}\n"));
     assert_false(needs_store(WITH("{a: {by: tenant, rate: 1/s}}", "[]") REDIS)); /* nobody asks it */
+    /* One route is enough, for a limit or for a record. */
+    assert_true(needs_store("version: 1\n" PROCESSOR REDIS "limits: {a: {by: tenant, rate: 1/s}}\nroutes:\n"
+                            "  - {name: one, to: acme, match: {path: /a}, idempotency: off, limits: [a]}\n"
+                            "  - {name: two, to: acme, idempotency: off}\n"));
+    assert_true(needs_store("version: 1\n" REDIS "processors: {acme: {profile: stripe, url: https://a.example}}\n"
+                            "limits: {a: {by: client_ip, rate: 1/s}}\nroutes: [{name: one, to: acme, limits: [a]}]\n"));
 }
 
 static void test_how_long_limits_alone_wait_is_of_the_redis(void **state)

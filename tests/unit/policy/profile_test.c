@@ -280,7 +280,8 @@ static void test_the_user_of_basic_credentials_is_read(void **state)
         {"Basic bWU6c2tfdGVzdF80ZUM=", false},     /* me:sk_test_4eC: a password is no user */
         {"Basic OnNrX3Rlc3RfMQ==", false},         /* :sk_test_1 */
         {"Basic sk_test_1", false},                /* no base64 from its third character on */
-        {"Basic c2tf*GVzdF80ZUMzOUhxOg==", false},
+        {"Basic c2tf*dGVzdF80ZUMzOUhxOg==", false}, /* what is behind a character of no base64 is none */
+        {"Basic 82tfdGVzdF8=", false},             /* \xf3k_test_ */
         {"Basic c2tfdGVzdF*", false},              /* sk_test and no more */
         {"Basic ====", false},
         {"Basic", false},
@@ -313,6 +314,10 @@ static void test_basic_credentials_are_read_as_far_as_a_word_can_ask(void **stat
     profile.test_keys[0] = bytes_of(word, 3);
     assert_true(profile_is_test(&profile, BYTES("Basic QUFB")));
     assert_false(profile_is_test(&profile, BYTES("Basic QUE=")));
+    /* A user has no colon: YTpi is a:b. */
+    profile.test_keys[0] = BYTES("a:b");
+    assert_false(profile_is_test(&profile, BYTES("Basic YTpi")));
+    assert_true(profile_is_test(&profile, BYTES("Bearer a:b")));
 }
 
 /* ---- for how long a request may be sent again ---- */
