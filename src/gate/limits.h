@@ -143,7 +143,7 @@ struct limiter {
 
 /* NULL: no memory. */
 WEIR_MUSTCHECK struct limiter *limiter_open(struct gate *gate);
-/* Forgets every question. The store must still be there. */
+/* Forgets every question; a store that was closed before has answered them all. */
 void limiter_close(struct limiter *limiter);
 uint64_t limiter_random(struct limiter *limiter);
 
