@@ -45,7 +45,7 @@ static void open_both(struct both *both, fake_script script)
     both->fake.script = script;
     bench_server(&both->bench, both->fake.port, false);
     bench_start(&both->bench);
-    UNTIL(both->bench.loop, bench_is_up(&both->bench));
+    UNTIL(both->bench.loop, bench_is_up(&both->bench) && both->fake.fleets == 1); /* nothing more is said by itself */
 }
 
 static void close_both(struct both *both)

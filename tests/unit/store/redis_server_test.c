@@ -650,39 +650,6 @@ static void write_file(const char *path, const char *text)
     close(fd);
 }
 
-static void test_a_user_with_the_least_rights_is_enough(void **state)
-{
-    struct server server;
-    struct bench bench;
-    struct asker asker;
-    char path[128], reply[TEXT_BYTES];
-
-    (void)state;
-    server_start(&server, "--appendonly", "yes", NULL);
-    assert_string_equal(server_do(&server,
-                                  "ACL SETUSER weir on >secret ~w:* -@all +eval +evalsha +script|load +info +get +set "
-                                  "+ping +client|setname +time +hmget +hset +hget +hdel +del +exists +pexpire +pttl "
-                                  "+zadd +zrem +zcount +zrange +zrangebyscore +zrevrangebyscore +scan",
-                                  reply),
-                        "+OK\r\n");
-    (void)snprintf(path, sizeof path, "%s/password", server.folder);
-    write_file(path, "secret\n");
-    bench_init(&bench);
-    bench_server(&bench, server.port, false);
-    bench.conf.username = "weir";
-    bench.conf.password_file = path;
-    bench_start(&bench);
-    UNTIL(bench.loop, bench_is_up(&bench));
-    assert_string_equal(bench_not_durable(&bench), "");
-    assert_int_equal(verdict(&bench, &asker, IDEM_BEGIN, 44, 1), IDEM_NEW);
-    assert_int_equal(verdict(&bench, &asker, IDEM_MARK, 44, 1), IDEM_OK);
-    assert_int_equal(verdict(&bench, &asker, IDEM_COMPLETE, 44, 1), IDEM_OK);
-    assert_int_equal(verdict(&bench, &asker, IDEM_BEGIN, 44, 2), IDEM_REPLAY);
-    assert_string_equal(bench_trouble(&bench), "");
-    bench_close(&bench);
-    server_stop(&server);
-}
-
 /* The password changes while weir runs: the connection in use goes on under the new one, and the next one has it too.
  */
 static void test_a_password_that_is_rotated(void **state)
@@ -808,7 +775,6 @@ int main(void)
         cmocka_unit_test(test_what_was_acknowledged_survives_kill_9_with_an_append_only_file),
         cmocka_unit_test(test_writes_that_a_restart_forgot_are_noticed),
         cmocka_unit_test(test_a_completion_waits_for_the_server),
-        cmocka_unit_test(test_a_user_with_the_least_rights_is_enough),
         cmocka_unit_test(test_a_password_that_is_rotated),
         cmocka_unit_test(test_tls_with_a_name_that_is_verified),
         cmocka_unit_test(test_a_replica_is_passed_over),

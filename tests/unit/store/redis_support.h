@@ -229,6 +229,67 @@ static inline enum idem_verdict verdict(struct bench *bench, struct asker *asker
     return verdict_of(bench, asker, &op);
 }
 
+/* ---- who asks about limits ---- */
+
+struct limit_asker {
+    struct bench *bench;
+    struct store_limit_call *call;
+    int told;
+    enum store_status status;
+    uint64_t granted;
+    struct limit_told limit;
+};
+
+static inline void limit_asker_done(void *owner, enum store_status status, uint64_t granted,
+                                    const struct limit_told *told)
+{
+    struct limit_asker *asker = owner;
+    assert_int_equal(status == STORE_OK, told != NULL);
+    asker->told++;
+    asker->call = NULL;
+    asker->status = status;
+    asker->granted = granted;
+    asker->limit = told != NULL ? *told : (struct limit_told){0};
+}
+
+/* `tokens` a second of caller `caller`, one of which is asked for. */
+static inline struct limit_ref limit_of(const char *name, uint8_t caller, uint64_t tokens, uint64_t burst,
+                                        unsigned flags)
+{
+    struct limit_ref ref = {
+        .limit = bytes_from_text(name), .bucket = caller, .hash = {caller, 1}, .ask = {.cost = 1, .flags = flags}};
+    assert_true(limit_rate_make(tokens, CLOCK_US_PER_S, burst, &ref.ask.rate));
+    return ref;
+}
+
+static inline void ask_limit(struct bench *bench, struct limit_asker *asker, const struct limit_ref *ref, uint64_t want,
+                             uint32_t timeout_ms)
+{
+    memset(asker, 0, sizeof *asker);
+    asker->bench = bench;
+    asker->call = store_limit(bench->store, ref, want, timeout_ms, limit_asker_done, asker);
+    assert_non_null(asker->call);
+    assert_int_equal(asker->told, 0); /* never inside */
+}
+
+/* Asks, and turns the loop until it is told. */
+static inline uint64_t granted_of(struct bench *bench, struct limit_asker *asker, const struct limit_ref *ref,
+                                  uint64_t want)
+{
+    ask_limit(bench, asker, ref, want, 10000);
+    UNTIL(bench->loop, asker->told == 1);
+    assert_int_equal(asker->status, STORE_OK);
+    return asker->granted;
+}
+
+static inline struct idem_op op_with_limits(uint8_t name, uint8_t owner, const struct limit_ref *limits, int count)
+{
+    struct idem_op op = op_of(IDEM_BEGIN, name, owner);
+    op.limits = limits;
+    op.limit_count = count;
+    return op;
+}
+
 /* ---- a server that says what a test wants ---- */
 
 #define FAKE_CLIENTS_MAX 64
@@ -287,6 +348,14 @@ struct fake {
     ":0\r\n$0\r\n\r\n:0\r\n:0\r\n:0\r\n:0\r\n:0\r\n:0\r\n"
 #define FAKE_NEW FAKE_RESULT("NEW", "3", "0", "I")
 #define FAKE_OK FAKE_RESULT("OK", "2", "0", "D")
+/* Three tokens granted, four left; and none, with one in 5000 us. */
+#define FAKE_GRANTED "*5\r\n:3\r\n:1\r\n:4\r\n:6000\r\n:0\r\n"
+#define FAKE_DENIED "*5\r\n:0\r\n:0\r\n:0\r\n:90000\r\n:5000\r\n"
+/* A begin that was subject to one limit. */
+#define FAKE_ADMITTED                                                                                                  \
+    "*9\r\n$3\r\nNEW\r\n:0\r\n$1\r\nI\r\n$4\r\nacme\r\n$2\r\nr1\r\n:1\r\n:4\r\n:6000\r\n:0\r\n"
+#define FAKE_LIMITED                                                                                                   \
+    "*9\r\n$7\r\nLIMITED\r\n:0\r\n$0\r\n\r\n$0\r\n\r\n$0\r\n\r\n:0\r\n:0\r\n:90000\r\n:5000\r\n"
 #define FAKE_REPLAY                                                                                                    \
     "*14\r\n$6\r\nREPLAY\r\n:0\r\n$1\r\nD\r\n$4\r\nacme\r\n$2\r\nr1\r\n$0\r\n\r\n:201\r\n$6\r\nstored\r\n:9\r\n" \
     ":0\r\n:5\r\n:0\r\n:0\r\n:0\r\n"

@@ -29,7 +29,7 @@ static void open_both(struct both *both, fake_script script)
     both->fake.script = script;
     bench_server(&both->bench, both->fake.port, false);
     bench_start(&both->bench);
-    UNTIL(both->bench.loop, bench_is_up(&both->bench));
+    UNTIL(both->bench.loop, bench_is_up(&both->bench) && both->fake.fleets == 1); /* nothing more is said by itself */
 }
 
 static void close_both(struct both *both)
@@ -344,6 +344,312 @@ static void test_a_store_may_be_closed_while_it_connects(void **state)
     close_both(&both);
 }
 
+/* ---- limits ---- */
+
+static void test_questions_about_limits_have_their_bound(void **state)
+{
+    struct both both;
+    struct limit_ref ref = limit_of("writes", 1, 100, 10, 0);
+    struct limit_asker *askers = calloc(STORE_LIMIT_CALLS_MAX, sizeof *askers);
+    struct asker asker;
+
+    (void)state;
+    open_both(&both, say_nothing);
+    redis_of(both.bench.store)->begin_timeout_ms = 60000; /* silence is no trouble here */
+    for (size_t i = 0; i < STORE_LIMIT_CALLS_MAX; i++) {
+        ask_limit(&both.bench, &askers[i], &ref, 1, 60000);
+    }
+    assert_null(store_limit(both.bench.store, &ref, 1, 60000, limit_asker_done, &askers[0]));
+    assert_int_equal(bench_metric(&both.bench, "weir_store_refused_total"), 1);
+    ask(&both.bench, &asker, IDEM_COMPLETE, 1, 1); /* records have bounds of their own */
+    assert_int_equal(bench_metric(&both.bench, "weir_store_refused_total"), 1);
+    bench_stop(&both.bench, 0);
+    for (size_t i = 0; i < STORE_LIMIT_CALLS_MAX; i++) {
+        assert_int_equal(askers[i].told, 1);
+        assert_int_equal(askers[i].status, STORE_DOWN);
+    }
+    fake_close(&both.fake);
+    bench_close_rest(&both.bench);
+    free(askers);
+}
+
+static char seen_keys[LIMITS_MAX][128], seen_costs[LIMITS_MAX][8];
+
+/* EVALSHA, sha, keys; of a limit alone its key, of a begin 3 keys and then those; arguments behind them. */
+static const char *note_limits(struct fake *fake, const struct bytes *words, int count)
+{
+    bool alone = fake_which(words) == SCRIPT_LEASE;
+    int first = alone ? 3 : 6, arguments, limits;
+    uint64_t keys;
+    (void)fake;
+    assert_true(bytes_to_u64(words[2], &keys));
+    limits = alone ? 1 : (int)keys - 3;
+    arguments = 3 + (int)keys + (alone ? 0 : 10);
+    for (int i = 0; i < limits; i++) {
+        assert_true(arguments + 5 * i + 4 < count);
+        assert_true(bytes_to_text(words[first + i], seen_keys[i], sizeof seen_keys[i]));
+        assert_true(bytes_to_text(words[arguments + 5 * i + 3], seen_costs[i], sizeof seen_costs[i]));
+    }
+    return alone ? FAKE_GRANTED : FAKE_NEW;
+}
+
+static void test_a_question_about_a_limit_is_copied(void **state)
+{
+    struct both both;
+    struct limit_asker asker;
+    char name[] = "writes";
+    struct limit_ref ref = limit_of(name, 7, 100, 10, 0);
+
+    (void)state;
+    open_both(&both, note_limits);
+    ask_limit(&both.bench, &asker, &ref, 5, 1000);
+    memset(name, 'x', 6);
+    memset(&ref, 0, sizeof ref);
+    UNTIL(both.bench.loop, asker.told == 1);
+    assert_string_equal(seen_keys[0], "w:{7}:l:writes:07010000000000000000000000000000");
+    assert_int_equal(asker.status, STORE_OK);
+    assert_int_equal(asker.granted, 3);
+    assert_true(asker.limit.fits);
+    assert_int_equal(asker.limit.remaining, 4);
+    assert_int_equal(asker.limit.reset_us, 6000);
+    assert_int_equal(asker.limit.wait_us, 0);
+    close_both(&both);
+}
+
+/* Three limits and the sealed key of a UUID need no memory of their own; eight with the longest names do. */
+static void test_the_limits_of_a_begin_are_copied(void **state)
+{
+    struct both both;
+    struct asker asker;
+    char names[LIMITS_MAX][STORE_LIMIT_NAME_BYTES_MAX + 1], sealed_key[70];
+    struct limit_ref limits[LIMITS_MAX];
+
+    (void)state;
+    memset(sealed_key, 'k', sizeof sealed_key);
+    open_both(&both, note_limits);
+    for (int count = 3; count <= LIMITS_MAX; count += LIMITS_MAX - 3) {
+        for (int i = 0; i < count; i++) {
+            size_t len = count == 3 ? 10 : STORE_LIMIT_NAME_BYTES_MAX;
+            memset(names[i], 'a' + i, len);
+            names[i][len] = '\0';
+            limits[i] = limit_of(names[i], 1, 100, 10, 0);
+            limits[i].ask.cost = (uint64_t)i + 1;
+        }
+        struct idem_op op = op_with_limits(1, 1, limits, count);
+        op.upstream_key = bytes_of(sealed_key, sizeof sealed_key);
+        ask_op(&both.bench, &asker, &op, false, 1000);
+        assert_int_equal(redis_of(both.bench.store)->store.bytes_held > 0, count > 3);
+        memset(names, 'x', sizeof names);
+        memset(limits, 0, sizeof limits);
+        UNTIL(both.bench.loop, asker.told == 1);
+        for (int i = 0; i < count; i++) {
+            assert_int_equal(seen_keys[i][8], 'a' + i);
+            assert_int_equal(seen_costs[i][0], '1' + i);
+        }
+        assert_int_equal(redis_of(both.bench.store)->store.bytes_held, 0);
+    }
+    close_both(&both);
+}
+
+static void test_a_question_about_a_limit_has_its_time(void **state)
+{
+    struct both both;
+    struct limit_asker late, next;
+    struct limit_ref ref = limit_of("writes", 1, 100, 10, 0);
+
+    (void)state;
+    open_both(&both, say_nothing);
+    ask_limit(&both.bench, &late, &ref, 1, 20);
+    UNTIL(both.bench.loop, late.told == 1);
+    assert_int_equal(late.status, STORE_DOWN);
+    assert_int_equal(bench_metric(&both.bench, "weir_store_requests_total{op=\"lease\",result=\"down\"}"), 1);
+    ask_limit(&both.bench, &next, &ref, 1, 10000);
+    UNTIL(both.bench.loop, both.fake.scripts == 2);
+    fake_pay(fake_last(&both.fake), FAKE_GRANTED); /* too late: nobody's, and not the next one's */
+    fake_say(fake_last(&both.fake), FAKE_DENIED);
+    UNTIL(both.bench.loop, next.told == 1);
+    assert_int_equal(late.told, 1);
+    assert_int_equal(next.status, STORE_OK);
+    assert_int_equal(next.granted, 0);
+    assert_int_equal(next.limit.wait_us, 5000);
+    assert_int_equal(bench_metric(&both.bench, "weir_store_requests_total{op=\"lease\",result=\"ok\"}"), 1);
+    assert_int_equal(bench_metric(&both.bench, "weir_store_duration_seconds_count{op=\"lease\"}"), 1);
+    close_both(&both);
+}
+
+/* The loop stood still for longer than the question had: the reply that lies there is read before its time is over. */
+static void test_a_loop_that_was_late_does_not_blame_the_store(void **state)
+{
+    struct bench bench;
+    struct limit_asker asker;
+    struct limit_ref ref = limit_of("writes", 1, 100, 10, 0);
+    struct timespec pause = {.tv_nsec = 40 * 1000 * 1000};
+    struct server server;
+    char reply[TEXT_BYTES];
+
+    (void)state;
+    server_start(&server, "--appendonly", "yes", NULL);
+    bench_init(&bench);
+    bench_server(&bench, server.port, false);
+    bench_start(&bench);
+    UNTIL(bench.loop, bench_is_up(&bench));
+    for (int i = 0; i < 3; i++) {
+        ask_limit(&bench, &asker, &ref, 1, 20);
+        UNTIL(bench.loop, asker.told == 1 || redis_of(bench.store)->connection.asked_limits == 1);
+        (void)server_do(&server, "PING", reply); /* a round trip behind it: it is answered */
+        (void)nanosleep(&pause, NULL);
+        UNTIL(bench.loop, asker.told == 1);
+        assert_int_equal(asker.status, STORE_OK);
+    }
+    bench_close(&bench);
+    server_stop(&server);
+}
+
+static void test_who_forgets_a_question_about_a_limit_is_not_told(void **state)
+{
+    struct both both;
+    struct limit_asker asked, unasked, charge, next;
+    struct limit_ref ref = limit_of("writes", 1, 100, 10, 0), force = limit_of("declines", 1, 100, 10, LIMIT_FORCE);
+
+    (void)state;
+    open_both(&both, say_nothing);
+    ask_limit(&both.bench, &asked, &ref, 1, 10000);
+    UNTIL(both.bench.loop, both.fake.scripts == 1);
+    store_limit_forget(asked.call);
+    ask_limit(&both.bench, &unasked, &ref, 1, 10000);
+    store_limit_forget(unasked.call); /* it never leaves */
+    ask_limit(&both.bench, &charge, &force, 0, 10000);
+    store_limit_forget(charge.call); /* what it counts has happened */
+    ask_limit(&both.bench, &next, &ref, 1, 10000);
+    UNTIL(both.bench.loop, both.fake.scripts == 3);
+    fake_pay(fake_last(&both.fake), FAKE_GRANTED);
+    fake_say(fake_last(&both.fake), FAKE_GRANTED);
+    fake_say(fake_last(&both.fake), FAKE_DENIED);
+    UNTIL(both.bench.loop, next.told == 1);
+    assert_int_equal(next.granted, 0);
+    assert_int_equal(asked.told + unasked.told + charge.told, 0);
+    assert_int_equal(bench_metric(&both.bench, "weir_store_requests_total{op=\"charge\",result=\"ok\"}"), 1);
+    assert_int_equal(both.bench.store->limits_pool.count_used, 0);
+    close_both(&both);
+}
+
+static void test_a_charge_that_nobody_waits_for(void **state)
+{
+    struct both both;
+    struct limit_ref force = limit_of("declines", 1, 100, 10, LIMIT_FORCE);
+
+    (void)state;
+    open_both(&both, note_limits);
+    assert_non_null(store_limit(both.bench.store, &force, 0, 10000, NULL, NULL));
+    UNTIL(both.bench.loop, both.bench.store->limits_pool.count_used == 0);
+    assert_int_equal(bench_metric(&both.bench, "weir_store_requests_total{op=\"charge\",result=\"ok\"}"), 1);
+    both.fake.script = say_nothing;
+    assert_non_null(store_limit(both.bench.store, &force, 0, 20, NULL, NULL)); /* its time ends, too */
+    UNTIL(both.bench.loop, both.bench.store->limits_pool.count_used == 0);
+    assert_int_equal(bench_metric(&both.bench, "weir_store_requests_total{op=\"charge\",result=\"down\"}"), 1);
+    close_both(&both);
+}
+
+/* A check is of one token, whatever it would cost. */
+static void test_a_check_is_counted_as_one(void **state)
+{
+    struct both both;
+    struct limit_asker asker;
+    struct limit_ref check = limit_of("declines", 1, 100, 10, LIMIT_CHECK);
+
+    (void)state;
+    open_both(&both, note_limits);
+    check.ask.cost = 9;
+    (void)granted_of(&both.bench, &asker, &check, 0);
+    assert_string_equal(seen_costs[0], "1");
+    assert_int_equal(bench_metric(&both.bench, "weir_store_requests_total{op=\"check\",result=\"ok\"}"), 1);
+    close_both(&both);
+}
+
+static struct limit_asker *limit_victim, *limit_follower;
+
+static void ask_and_forget_limits(void *owner, enum store_status status, uint64_t granted,
+                                  const struct limit_told *told)
+{
+    struct limit_ref ref = limit_of("writes", 9, 100, 10, 0);
+    limit_asker_done(owner, status, granted, told);
+    if (limit_victim->call != NULL) {
+        store_limit_forget(limit_victim->call);
+        limit_victim->call = NULL;
+    }
+    ask_limit(((struct limit_asker *)owner)->bench, limit_follower, &ref, 1, 1000);
+}
+
+static void test_who_is_told_of_a_limit_may_ask_and_forget(void **state)
+{
+    struct both both;
+    struct limit_asker first, second, third;
+    struct limit_ref ref = limit_of("writes", 1, 100, 10, 0);
+
+    (void)state;
+    limit_victim = &second;
+    limit_follower = &third;
+    for (int down = 0; down < 2; down++) { /* with the replies, and all at once when the connection is lost */
+        memset(&first, 0, sizeof first);
+        memset(&third, 0, sizeof third);
+        open_both(&both, down ? say_nothing : note_limits);
+        first.bench = &both.bench;
+        assert_non_null(store_limit(both.bench.store, &ref, 1, 1000, ask_and_forget_limits, &first));
+        ask_limit(&both.bench, &second, &ref, 1, 1000);
+        UNTIL(both.bench.loop, both.fake.scripts > 0);
+        if (down) {
+            fake_drop(&both.fake);
+        }
+        UNTIL(both.bench.loop, third.told == 1);
+        assert_int_equal(first.told, 1);
+        assert_int_equal(first.status, down ? STORE_DOWN : STORE_OK);
+        assert_int_equal(second.told, 0);
+        assert_int_equal(third.status, down ? STORE_DOWN : STORE_OK);
+        close_both(&both);
+    }
+}
+
+static void test_a_store_that_closes_answers_questions_about_limits(void **state)
+{
+    struct both both;
+    struct limit_asker asked, unasked;
+    struct asker settling;
+    struct limit_ref ref = limit_of("writes", 1, 100, 10, 0);
+
+    (void)state;
+    open_both(&both, say_nothing);
+    ask_limit(&both.bench, &asked, &ref, 1, 60000);
+    UNTIL(both.bench.loop, both.fake.scripts == 1);
+    ask(&both.bench, &settling, IDEM_COMPLETE, 1, 1);
+    ask_limit(&both.bench, &unasked, &ref, 1, 60000);
+    store_close(both.bench.store, 100, bench_on_closed, &both.bench);
+    assert_int_equal(asked.told + unasked.told, 0);
+    assert_null(store_limit(both.bench.store, &ref, 1, 1000, limit_asker_done, &asked));
+    UNTIL(both.bench.loop, both.bench.closed == 1);
+    assert_int_equal(asked.told, 1);
+    assert_int_equal(unasked.told, 1);
+    assert_int_equal(asked.status, STORE_DOWN);
+    assert_int_equal(unasked.status, STORE_DOWN);
+    fake_close(&both.fake);
+    bench_close_rest(&both.bench);
+}
+
+static void test_one_weir_is_alone_until_it_hears_of_others(void **state)
+{
+    struct bench bench;
+
+    (void)state;
+    open_nowhere(&bench);
+    assert_int_equal(store_fleet(bench.store), 1);
+    assert_int_equal(bench_metric(&bench, "weir_store_fleet"), 1);
+    store_fleet_set(bench.store, 7);
+    assert_int_equal(store_fleet(bench.store), 7);
+    assert_int_equal(bench_metric(&bench, "weir_store_fleet"), 7);
+    store_fleet_set(bench.store, 0);
+    assert_int_equal(store_fleet(bench.store), 1);
+    bench_close(&bench);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -359,6 +665,17 @@ int main(void)
         cmocka_unit_test(test_a_store_that_closes_takes_in_only_what_settles),
         cmocka_unit_test(test_a_store_may_be_closed_before_it_ever_connected),
         cmocka_unit_test(test_a_store_may_be_closed_while_it_connects),
+        cmocka_unit_test(test_questions_about_limits_have_their_bound),
+        cmocka_unit_test(test_a_question_about_a_limit_is_copied),
+        cmocka_unit_test(test_the_limits_of_a_begin_are_copied),
+        cmocka_unit_test(test_a_question_about_a_limit_has_its_time),
+        cmocka_unit_test(test_a_loop_that_was_late_does_not_blame_the_store),
+        cmocka_unit_test(test_who_forgets_a_question_about_a_limit_is_not_told),
+        cmocka_unit_test(test_a_charge_that_nobody_waits_for),
+        cmocka_unit_test(test_a_check_is_counted_as_one),
+        cmocka_unit_test(test_who_is_told_of_a_limit_may_ask_and_forget),
+        cmocka_unit_test(test_a_store_that_closes_answers_questions_about_limits),
+        cmocka_unit_test(test_one_weir_is_alone_until_it_hears_of_others),
     };
     (void)signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);
