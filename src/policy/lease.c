@@ -175,7 +175,8 @@ static uint64_t turn_us(const struct limit_rate *rate, uint32_t fleet)
 static void on_refusal(struct lease *lease, uint64_t rest_us, uint64_t wait_us, uint64_t now_us)
 {
     lease->refused_until_us = sum_or_max(now_us, wait_us);
-    lease->denied_until_us = sum_or_max(now_us, wait_us > rest_us ? wait_us : rest_us);
+    uint64_t denied_us = wait_us > rest_us ? wait_us : rest_us;
+    lease->denied_until_us = sum_or_max(now_us, denied_us < LEASE_DENIED_MAX_US ? denied_us : LEASE_DENIED_MAX_US);
 }
 
 static void on_grant(struct lease *lease, uint64_t granted, uint64_t expires_us, uint64_t now_us)

@@ -29,6 +29,13 @@
 #define LEASE_REST_MIN_US UINT64_C(20000)
 #define LEASE_REST_MAX_US UINT64_C(250000)
 
+/*
+ * A refusal is remembered for no longer, however long the caller was told to
+ * wait: a limit that was raised, a store that is away or has lost its data shows
+ * within a second, at the cost of one question a second for each refused caller.
+ */
+#define LEASE_DENIED_MAX_US UINT64_C(1000000)
+
 /* One limit of one caller here. All zero: nothing is known. */
 struct lease {
     uint64_t tokens[2];      /* two runs of tokens, the older first */

@@ -685,8 +685,19 @@ static void test_a_refusal_is_cached_to_the_microsecond(void **state)
     assert_int_equal(lease_look(&lease, START_US + 10004), LEASE_DENIED);
     assert_int_equal(lease_look(&lease, START_US + 10005), LEASE_ASK);
     refuse(&lease, LIMIT_NEVER, 5, START_US);
-    assert_true(lease.denied_until_us == UINT64_MAX && lease.refused_until_us == UINT64_MAX);
-    assert_int_equal(lease_look(&lease, START_US * 2), LEASE_DENIED);
+    assert_int_equal(lease.refused_until_us, UINT64_MAX);
+}
+
+/* What the store said an hour ago may have been another limit, or another store. */
+static void test_a_refusal_is_not_remembered_for_long(void **state)
+{
+    struct lease lease = {0};
+
+    (void)state;
+    refuse(&lease, 3600 * UINT64_C(1000000), 5, START_US);
+    assert_int_equal(lease.refused_until_us, START_US + 3600 * UINT64_C(1000000)); /* but told whole */
+    assert_int_equal(lease_look(&lease, START_US + LEASE_DENIED_MAX_US - 1), LEASE_DENIED);
+    assert_int_equal(lease_look(&lease, START_US + LEASE_DENIED_MAX_US), LEASE_ASK);
 }
 
 static void test_a_token_in_hand_wins_over_a_refusal(void **state)
@@ -1138,6 +1149,7 @@ int main(void)
         cmocka_unit_test(test_a_third_run_shortens_the_second),
         cmocka_unit_test(test_the_refused_rest_for_the_turn_of_the_fleet),
         cmocka_unit_test(test_a_refusal_is_cached_to_the_microsecond),
+        cmocka_unit_test(test_a_refusal_is_not_remembered_for_long),
         cmocka_unit_test(test_a_token_in_hand_wins_over_a_refusal),
         cmocka_unit_test(test_demand_is_what_comes),
         cmocka_unit_test(test_demand_counts_all_that_come_at_one_time),
