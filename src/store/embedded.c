@@ -422,7 +422,6 @@ static void on_slice_done(struct work *work)
 static void free_store(struct store *store)
 {
     struct embedded *embedded = embedded_of(store);
-    loop_undefer(&embedded->answering);
     pool_close(&embedded->jobs_pool);
     embedded_limits_close(embedded->limits);
     free(embedded->path);

@@ -190,6 +190,26 @@ static void test_a_bucket_has_one_owner(void **state)
     assert_int_equal(left_of(&ref), 7);
 }
 
+/* So many that some share a chain. */
+static void test_limits_of_one_caller_are_told_apart(void **state)
+{
+    struct limit_rate rate = rate_of(1, HOUR_US, 10);
+    char name[16];
+
+    (void)state;
+    for (int round = 0; round < 2; round++) {
+        for (uint32_t n = 0; n < 4000; n++) {
+            (void)snprintf(name, sizeof name, "l%" PRIu32, n);
+            struct limit_ref ref = ref_of(name, 1, rate, 1 + n % 9, 0);
+            if (round == 0) {
+                assert_int_equal(prepay(&ref, ref.ask.cost), ref.ask.cost);
+            } else {
+                assert_int_equal(left_of(&ref), 10 - ref.ask.cost);
+            }
+        }
+    }
+}
+
 /* ---- limits that change ---- */
 
 /* Lowered and raised within one transaction: what is taken back is not forgotten beyond what the lower burst holds. */
@@ -423,6 +443,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_buckets_are_what_they_would_be_without_what_was_taken_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_bucket_has_one_owner, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_limits_of_one_caller_are_told_apart, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_limit_may_change_within_a_transaction, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_full_table_gives_up_who_is_nearest_to_being_paid, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_full_table_uses_paid_buckets_first, setup, teardown),
