@@ -224,14 +224,20 @@ enum limits limits_enter(struct exchange *x)
 
 /* ---- what came of it ---- */
 
-bool limits_want_body(const struct exchange *x)
+/* A question about a payment that was declined is no decline. */
+static bool may_decline(const struct exchange *x)
 {
-    for (int i = 0; x->limited != NULL && i < x->limited->count; i++) {
+    for (int i = 0; !x->safe_method && x->limited != NULL && i < x->limited->count; i++) {
         if (limited_counts_declines(&x->limited->each[i]) && x->limited->each[i].caller != NULL) {
-            return x->route->profile->declined_words[0].len > 0;
+            return true;
         }
     }
     return false;
+}
+
+bool limits_want_body(const struct exchange *x)
+{
+    return x->route->profile->declined_words[0].len > 0 && may_decline(x);
 }
 
 static void charge_decline(struct limited_one *one)
@@ -249,9 +255,12 @@ static void charge_decline(struct limited_one *one)
 
 void limits_answered(struct exchange *x, struct bytes body)
 {
-    for (int i = 0; x->limited != NULL && i < x->limited->count; i++) {
+    if (!may_decline(x) || !profile_declined(x->route->profile, x->answer_head->status, body)) {
+        return;
+    }
+    for (int i = 0; i < x->limited->count; i++) {
         struct limited_one *one = &x->limited->each[i];
-        if (limited_counts_declines(one) && one->caller != NULL && profile_declined(x->route->profile, x->answer_head->status, body)) {
+        if (limited_counts_declines(one) && one->caller != NULL) {
             charge_decline(one);
         }
     }
