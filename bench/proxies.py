@@ -225,6 +225,61 @@ class Pump(Proxy):
         return [os.path.join(self.setup.tools, "bench_pump"), str(self.port), str(self.setup.backend_port)]
 
 
+def redis_missing():
+    return None if shutil.which("redis-server") else "no redis-server in PATH"
+
+
+class Redis:
+    """Runs on the client's core, with an append-only file that is synced every second."""
+
+    def __init__(self, setup):
+        folder = os.path.join(setup.folder, "redis")
+        shutil.rmtree(folder, ignore_errors=True)
+        os.makedirs(folder)
+        self.port = port_free()
+        self.process = process_start(
+            ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", folder, "--save", "",
+             "--appendonly", "yes", "--appendfsync", "everysec", "--maxmemory-policy", "noeviction",
+             "--logfile", os.path.join(folder, "redis.log")], setup.client_core)
+        deadline = time.monotonic() + READY_S
+        while not self.ask("PING").startswith("+PONG"):
+            if time.monotonic() > deadline:
+                self.stop()
+                raise StartError("redis-server does not answer")
+            time.sleep(0.05)
+
+    def ask(self, command):
+        """What it says to a command; empty: nothing."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=5) as sock:
+                sock.sendall(command.encode() + b"\r\nQUIT\r\n")
+                return b"".join(iter(lambda: sock.recv(65536), b"")).decode("utf-8", "replace")
+        except OSError:
+            return ""
+
+    def info(self, section, name):
+        for line in self.ask("INFO " + section).splitlines():
+            if line.startswith(name + ":"):
+                return int(line.split(":")[1])
+        return 0
+
+    def store(self, secret):
+        """The section of a configuration."""
+        return '{type: redis, servers: ["redis://127.0.0.1:%d"], secret_file: %s}' % (self.port, secret)
+
+    def stop(self):
+        process_stop(self.process)
+
+
+def secret_write(setup, folder):
+    """A secret for a store; its path."""
+    path = os.path.join(folder, "secret")
+    made = subprocess.run([os.path.join(setup.build, "weir"), "secret", "new"], stdout=subprocess.PIPE, check=True).stdout
+    with open(path, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+        file.write(made)
+    return path
+
+
 class Weir(Proxy):
     name = "weir"
     kinds = ("plain", "tls", "payment")  # the last as plain proxying of the same requests
@@ -240,10 +295,20 @@ class Weir(Proxy):
         return command_line([self.binary(), "version"])
 
     def argv(self, words):
+        self.monitor_port = words["MONITOR_PORT"]
         words["WEIR_LOG"] = self.access_log
         target = os.path.join(self.folder, "weir.yaml")
         template_fill(self.template, words, target)
         return [self.binary(), "run", "-c", target]
+
+    def metric(self, name, **labels):
+        """The sum of a metric's series that have these labels, from /metrics."""
+        with socket.create_connection(("127.0.0.1", self.monitor_port), timeout=5) as sock:
+            sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            text = b"".join(iter(lambda: sock.recv(65536), b"")).decode()
+        wanted = ['%s="%s"' % label for label in labels.items()]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines()
+                   if line.startswith((name + " ", name + "{")) and all(label in line for label in wanted))
 
 
 class WeirRecords(Weir):
@@ -253,12 +318,7 @@ class WeirRecords(Weir):
     template = "weir_payment.yaml"
 
     def argv(self, words):
-        self.monitor_port = words["MONITOR_PORT"]
-        secret = os.path.join(self.folder, "secret")
-        made = subprocess.run([self.binary(), "secret", "new"], stdout=subprocess.PIPE, check=True).stdout
-        with open(secret, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-            file.write(made)
-        words["STORE"] = self.store(secret)
+        words["STORE"] = self.store(secret_write(self.setup, self.folder))
         return super().argv(words)
 
     def store(self, secret):
@@ -268,16 +328,8 @@ class WeirRecords(Weir):
         """What one record with its answer takes in the store; None: it cannot be told."""
         return None
 
-    def metric(self, name):
-        """The sum of a metric's series, from /metrics."""
-        with socket.create_connection(("127.0.0.1", self.monitor_port), timeout=5) as sock:
-            sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            text = b"".join(iter(lambda: sock.recv(65536), b"")).decode()
-        return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines()
-                   if line.startswith(name) and line[len(name)] in " {")
-
     def records(self):
-        return self.metric('weir_idempotency_begins_total{route="all",verdict="new"}')
+        return self.metric("weir_idempotency_begins_total", route="all", verdict="new")
 
 
 class WeirEmbedded(WeirRecords):
@@ -291,55 +343,28 @@ class WeirEmbedded(WeirRecords):
 
 
 class WeirRedis(WeirRecords):
-    """Redis runs on the client's core, with an append-only file that is synced every second."""
-
     name = "weir-redis"
     redis = None
 
     def missing(self):
-        return super().missing() or (None if shutil.which("redis-server") else "no redis-server in PATH")
+        return super().missing() or redis_missing()
 
     def start(self):
-        folder = os.path.join(self.setup.folder, "redis")
-        shutil.rmtree(folder, ignore_errors=True)
-        os.makedirs(folder)
-        self.redis_port = port_free()
-        self.redis = process_start(
-            ["redis-server", "--port", str(self.redis_port), "--bind", "127.0.0.1", "--dir", folder, "--save", "",
-             "--appendonly", "yes", "--appendfsync", "everysec", "--maxmemory-policy", "noeviction",
-             "--logfile", os.path.join(folder, "redis.log")], self.setup.client_core)
-        deadline = time.monotonic() + READY_S
-        while not self.redis_ask("PING").startswith("+PONG"):
-            if time.monotonic() > deadline:
-                raise StartError("redis-server does not answer")
-            time.sleep(0.05)
-        self.memory_before = self.redis_memory()
+        self.redis = Redis(self.setup)
+        self.memory_before = self.redis.info("memory", "used_memory_dataset")
         super().start()
 
-    def redis_ask(self, command):
-        try:
-            with socket.create_connection(("127.0.0.1", self.redis_port), timeout=5) as sock:
-                sock.sendall(command.encode() + b"\r\nQUIT\r\n")
-                return b"".join(iter(lambda: sock.recv(65536), b"")).decode("utf-8", "replace")
-        except OSError:
-            return ""
-
-    def redis_memory(self):
-        for line in self.redis_ask("INFO memory").splitlines():
-            if line.startswith("used_memory_dataset:"):
-                return int(line.split(":")[1])
-        return 0
-
     def store(self, secret):
-        return '{type: redis, servers: ["redis://127.0.0.1:%d"], secret_file: %s}' % (self.redis_port, secret)
+        return self.redis.store(secret)
 
     def record_bytes(self):
-        return (self.redis_memory() - self.memory_before) / self.records() if self.records() else None
+        grown = self.redis.info("memory", "used_memory_dataset") - self.memory_before
+        return grown / self.records() if self.records() else None
 
     def stop(self):
         super().stop()
         if self.redis:
-            process_stop(self.redis)
+            self.redis.stop()
             self.redis = None
 
 
