@@ -326,6 +326,12 @@ static void on_answering(struct deferred *deferred)
     list_move_all(&now, &embedded->asking);
     while ((call = list_first(&now, struct store_limit_call, in_kind)) != NULL) {
         uint64_t granted = embedded_limits_ask(embedded->limits, &call->ref, call->want, &told);
+        if (granted == EMBEDDED_LIMITS_BUSY) {
+            list_move_all(&now, &embedded->asking); /* in their order, in the next turn */
+            list_move_all(&embedded->asking, &now);
+            loop_defer(embedded->store.options.loop, &embedded->answering);
+            return;
+        }
         store_limit_end(call, STORE_OK, granted, &told);
     }
 }

@@ -167,7 +167,8 @@ void embedded_limits_close(struct embedded_limits *limits);
 bool embedded_limits_admit(struct embedded_limits *limits, const struct limit_ref *refs, int count,
                            struct limit_told told[]);
 void embedded_limits_end(struct embedded_limits *limits, bool committed);
-/* On the loop: what store_limit asks. Returns what was granted. */
+/* On the loop: what store_limit asks. Returns what was granted; BUSY: the thread is at the table, and the loop waits for nobody. */
+#define EMBEDDED_LIMITS_BUSY UINT64_MAX
 uint64_t embedded_limits_ask(struct embedded_limits *limits, const struct limit_ref *ref, uint64_t want,
                              struct limit_told *told);
 /* Buckets that were given up though they owed something, since the table was full. From any thread. */

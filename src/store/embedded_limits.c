@@ -370,7 +370,9 @@ static void charge_undo(struct undo *undo, const struct limit_ask *ask, uint64_t
 uint64_t embedded_limits_ask(struct embedded_limits *limits, const struct limit_ref *ref, uint64_t want,
                              struct limit_told *told)
 {
-    lock(limits);
+    if (pthread_mutex_trylock(&limits->lock) != 0) {
+        return EMBEDDED_LIMITS_BUSY;
+    }
     uint64_t now_us = clock_now_us();
     uint32_t number = find(limits, ref);
     struct limit_bucket before = number == NONE ? (struct limit_bucket){0} : limits->slots[number].bucket;

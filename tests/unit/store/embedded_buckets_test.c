@@ -53,7 +53,11 @@ static bool admit_one(const struct limit_ref *ref)
 static uint64_t prepay(const struct limit_ref *ref, uint64_t want)
 {
     struct limit_told told;
-    return embedded_limits_ask(limits, ref, want, &told);
+    uint64_t granted;
+    do {
+        granted = embedded_limits_ask(limits, ref, want, &told);
+    } while (granted == EMBEDDED_LIMITS_BUSY); /* as the loop does, a turn apart */
+    return granted;
 }
 
 /* ---- against the model ---- */

@@ -647,7 +647,11 @@ static void test_callers_that_are_given_up_are_counted(void **state)
     (void)state;
     for (uint32_t i = 0; i < EMBEDDED_BUCKETS_MAX; i++) {
         struct limit_ref ref = writes_of(i);
-        assert_int_equal(embedded_limits_ask(scene_embedded(&scene)->limits, &ref, 1, &told), 1);
+        uint64_t granted;
+        do { /* the thread may be at the table: it ends a batch now and then */
+            granted = embedded_limits_ask(scene_embedded(&scene)->limits, &ref, 1, &told);
+        } while (granted == EMBEDDED_LIMITS_BUSY);
+        assert_int_equal(granted, 1);
     }
     assert_verdict(ask(&scene, IDEM_READ, 1, 'a'), IDEM_NONE);
     assert_int_equal(counter(&scene, "weir_store_limits_evicted_total"), 0);
