@@ -23,6 +23,13 @@ bool limits_are_shared(const struct exchange *x)
 
 /* ---- what is known here ---- */
 
+/* Where declines are counted, what is in hand stands for one look at the bucket, not for tokens. */
+static uint64_t left_of(const struct limited_one *one, uint64_t now_us)
+{
+    const struct lease *lease = &one->caller->lease;
+    return limited_counts_declines(one) ? lease->remaining : lease_remaining(lease, now_us);
+}
+
 /* As the store said last. */
 static void tell_of_lease(struct limited_one *one)
 {
@@ -33,7 +40,7 @@ static void tell_of_lease(struct limited_one *one)
     one->has_told = true;
     one->told = (struct limit_told){
         .fits = !denied,
-        .remaining = denied ? 0 : lease_remaining(lease, now_us),
+        .remaining = denied ? 0 : left_of(one, now_us),
         .reset_us = lease->reset_at_us > now_us ? lease->reset_at_us - now_us : 0,
         .wait_us = denied && until_us > now_us ? until_us - now_us : 0,
     };
