@@ -246,6 +246,7 @@ static void wake_waiters(struct caller *caller, bool failed)
     while ((one = list_first(&now, struct limited_one, in_waiters)) != NULL) {
         limited_stop_waiting(one);
         one->failed = failed;
+        one->answered = one->answered || !failed;
         exchange_step(one->exchange);
     }
     caller->pins--;

@@ -184,7 +184,8 @@ struct limited_one {
     bool refused;                    /* it is why the request was refused */
     bool slot;                       /* counts in caller->in_flight */
     bool noted;                      /* counts in the caller's demand */
-    bool waited;                     /* for the store */
+    bool waited;                     /* for the store, */
+    bool answered;                   /* which did answer */
     bool failed;                     /* the store did not answer */
     bool outrun;                     /* it did, but others were always first with what it gave */
     struct list in_waiters;

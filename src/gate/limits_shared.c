@@ -178,6 +178,7 @@ static void deny_by_lease(struct exchange *x)
         if (limited_is_stored(one) && !one->failed && (one->outrun || is_denied(one))) {
             tell_of_lease(one);
             one->told.fits = false;
+            one->told.remaining = 0;
             limited_deny(one, one->waited ? LIMIT_AT_STORE : LIMIT_AT_CACHE);
         }
     }
@@ -216,14 +217,17 @@ static enum limits settle(struct exchange *x)
     return LIMITS_GO;
 }
 
-/* The store answers, but others were always first with what it gave. */
+/* The store answers, but others were always first with what it gave; or this process stood still and heard no answer. */
 static void give_up_waiting(struct exchange *x)
 {
     x->timed_out = false;
     for (int i = 0; i < x->limited->count; i++) {
         struct limited_one *one = &x->limited->each[i];
-        one->outrun = one->outrun || list_linked(&one->in_waiters);
-        limited_stop_waiting(one);
+        if (list_linked(&one->in_waiters)) {
+            one->outrun = one->answered;
+            one->failed = !one->answered;
+            limited_stop_waiting(one);
+        }
     }
 }
 
