@@ -204,6 +204,21 @@ static bool addr_bits(const struct addr *addr, uint8_t bits[V6_BITS / 8])
     }
 }
 
+struct bytes addr_customer(const struct addr *addr, char key[ADDR_CUSTOMER_BYTES])
+{
+    uint8_t bits[V6_BITS / 8];
+    if (!addr_bits(addr, bits)) {
+        return BYTES_NONE;
+    }
+    if (memcmp(bits, mapped_prefix, sizeof(mapped_prefix)) == 0) {
+        memcpy(key, bits + sizeof(mapped_prefix), V4_BITS / 8);
+        return bytes_of(key, V4_BITS / 8);
+    }
+    memcpy(key, bits, ADDR_CUSTOMER_BYTES - 1);
+    key[ADDR_CUSTOMER_BYTES - 1] = 6; /* no key of one kind begins one of the other */
+    return bytes_of(key, ADDR_CUSTOMER_BYTES);
+}
+
 static uint32_t addr_scope(const struct addr *addr)
 {
     return addr->u.any.sa_family == AF_INET6 ? addr->u.v6.sin6_scope_id : 0;

@@ -12,20 +12,6 @@
 #include "weir/base/keyring.h"
 #include "weir/base/mask.h"
 
-struct bytes caller_address(const struct addr *peer, char key[9])
-{
-    if (peer->u.any.sa_family == AF_INET) {
-        memcpy(key, &peer->u.v4.sin_addr, 4);
-        return bytes_of(key, 4);
-    }
-    if (peer->u.any.sa_family == AF_INET6) {
-        memcpy(key, &peer->u.v6.sin6_addr, 8);
-        key[8] = 6;
-        return bytes_of(key, 9);
-    }
-    return BYTES_NONE;
-}
-
 /* The last hop that is not trusted, as the log has it. */
 static bool client_address(const struct exchange *x, struct addr *address)
 {
@@ -92,7 +78,7 @@ static uint16_t bucket_of(const uint8_t digest[32])
 
 /* One part as two runs of a hash, its kind and its text. `room` holds what is not in the request. False: it is not there. */
 static bool part_of(const struct exchange *x, const struct conf_limit_part *part, struct caller_facts *facts,
-                    struct caller_name *name, char room[9], struct bytes out[2])
+                    struct caller_name *name, char room[ADDR_CUSTOMER_BYTES], struct bytes out[2])
 {
     static const char kinds[] = "tirhc";
     struct addr address;
@@ -100,7 +86,7 @@ static bool part_of(const struct exchange *x, const struct conf_limit_part *part
     const struct http_field *field;
     if (by_address(x, part)) {
         out[0] = bytes_of(&kinds[1], 1);
-        out[1] = client_address(x, &address) ? caller_address(&address, room) : BYTES_NONE;
+        out[1] = client_address(x, &address) ? addr_customer(&address, room) : BYTES_NONE;
         return out[1].len > 0;
     }
     switch (part->kind) {
@@ -164,7 +150,7 @@ bool caller_name(const struct exchange *x, const struct limit_ready *limit, stru
 {
     const struct conf_limit *conf = limit->conf;
     struct bytes runs[1 + 2 * CONF_LIMIT_PARTS_MAX] = {BYTES("limit")};
-    char rooms[CONF_LIMIT_PARTS_MAX][9];
+    char rooms[CONF_LIMIT_PARTS_MAX][ADDR_CUSTOMER_BYTES];
     uint8_t digest[32] = {0};
     bool of_tenant = false;
     *name = (struct caller_name){0};

@@ -289,8 +289,8 @@ void limits_leave(struct exchange *x)
 bool limits_accept(struct listener *listener, const struct addr *peer)
 {
     struct gate *gate = listener->gate;
-    char key[9];
-    struct bytes address = caller_address(peer, key);
+    char key[ADDR_CUSTOMER_BYTES];
+    struct bytes address = addr_customer(peer, key);
     bool accepted = true;
     for (int i = 0; address.len > 0 && i < listener->conf->accept_limit_count; i++) {
         const struct limit_ready *limit = &listener->generation->limits[listener->conf->accept_limits[i]];

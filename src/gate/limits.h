@@ -95,8 +95,6 @@ void caller_who(const struct exchange *x, const struct limit_ready *limit, struc
                 const struct caller_name *name, char who[LIMITER_WHO_BYTES]);
 /* The tier of the caller, as an index into the limit's grades. */
 int caller_grade(const struct exchange *x, const struct limit_ready *limit, struct caller_facts *facts);
-/* IPv4 whole, IPv6 by its /64: what one customer usually has. 0 bytes: a unix socket, which is nobody's address. */
-struct bytes caller_address(const struct addr *peer, char key[9]);
 
 /* ---- the limiter ---- */
 

@@ -42,8 +42,8 @@ static void on_burial(struct deferred *deferred);
 /* False: one more would be over the limit, or the table is full of others. */
 static bool count_address(struct listener *listener, const struct addr *peer)
 {
-    char text[9];
-    struct bytes key = caller_address(peer, text);
+    char text[ADDR_CUSTOMER_BYTES];
+    struct bytes key = addr_customer(peer, text);
     if (key.len == 0) {
         return true;
     }
@@ -56,8 +56,8 @@ static bool count_address(struct listener *listener, const struct addr *peer)
 
 void listener_forget_address(struct listener *listener, const struct addr *peer)
 {
-    char text[9];
-    struct bytes key = caller_address(peer, text);
+    char text[ADDR_CUSTOMER_BYTES];
+    struct bytes key = addr_customer(peer, text);
     uintptr_t count = key.len == 0 ? 0 : (uintptr_t)table_find(listener->gate->per_address, key);
     if (count == 1) {
         (void)table_remove(listener->gate->per_address, key);

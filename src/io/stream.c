@@ -160,6 +160,17 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
     *buf = uv_buf_init(loop->read, sizeof(loop->read));
 }
 
+/* libuv takes a hang-up behind bytes that it has read for an orderly end; the socket knows better, until it is asked. */
+static bool was_reset(const struct stream *stream)
+{
+    int error = 0;
+    socklen_t len = sizeof error;
+    uv_os_fd_t fd;
+
+    return uv_fileno((const uv_handle_t *)&stream->tcp, &fd) == 0 &&
+           getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error != 0;
+}
+
 static void on_socket_end(struct stream *stream, int status)
 {
     /* A failed write may have taken the socket's error away, so that reading sees an orderly end. */
@@ -194,7 +205,7 @@ static void on_readable(uv_stream_t *handle, ssize_t nread, const uv_buf_t *buf)
     if (nread == UV_ENOBUFS && stream_is(stream, STREAM_PAUSED | STREAM_HELD)) {
         return;
     }
-    on_socket_end(stream, (int)nread);
+    on_socket_end(stream, nread == UV_EOF && was_reset(stream) ? UV_ECONNRESET : (int)nread);
 }
 
 void stream_read_start(struct stream *stream)

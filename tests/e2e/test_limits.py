@@ -124,6 +124,9 @@ def test_an_address_counts_in_the_process_and_by_what_trusted_peers_say():
         check_equal([ask("192.0.2.1").status for _ in range(2)], [200, 200])
         check_refused(ask("192.0.2.1"), "per-address")
         check_equal(ask("192.0.2.2").status, 200)
+        with case("IPv4 is the same in its IPv6 form, and one customer each"):
+            check_refused(ask("::ffff:192.0.2.1"), "per-address")
+            check_equal([ask(f"::ffff:192.0.2.{n}").status for n in (3, 4, 5)], [200] * 3)
         with case("IPv6 by its /64"):
             check_equal([ask(f"2001:db8:1:2::{n}").status for n in (1, 2)], [200, 200])
             check_refused(ask("2001:db8:1:2:ffff::9"), "per-address")

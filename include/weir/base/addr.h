@@ -44,6 +44,13 @@ socklen_t addr_len(const struct addr *addr);
 /* The same address and port; IPv4 equals its mapped form, and no address equals no address. */
 bool addr_equal(const struct addr *a, const struct addr *b);
 
+/*
+ * What one customer usually has: an IPv4 address, mapped or not, or the /64 of
+ * an IPv6 one. Returns `key`, or 0 bytes for no address.
+ */
+#define ADDR_CUSTOMER_BYTES 9
+struct bytes addr_customer(const struct addr *addr, char key[ADDR_CUSTOMER_BYTES]);
+
 /* A network such as 10.0.0.0/8, ::1/128 or unix (peers of unix sockets). */
 struct addr_net {
     uint8_t bits[16];  /* IPv4 in its mapped form */

@@ -242,9 +242,39 @@ static void test_equal_listeners_are_the_ones_that_a_reload_keeps(void **state)
     assert_false(same_listen("fd:3", "unix:/a"));
 }
 
+static void test_one_customer_is_an_address_or_a_64(void **state)
+{
+    static const struct {
+        const char *one, *other;
+        bool same;
+    } rows[] = {
+        {"192.0.2.1", "192.0.2.1", true},
+        {"192.0.2.1", "192.0.2.2", false},
+        {"::ffff:192.0.2.1", "192.0.2.1", true}, /* as a listener on [::] sees it */
+        {"::ffff:192.0.2.1", "::ffff:192.0.2.2", false},
+        {"2001:db8:1:2::1", "2001:db8:1:2:ffff::9", true},
+        {"2001:db8:1:2::1", "2001:db8:1:3::1", false},
+        {"::1", "127.0.0.1", false},
+        {"c000:201::", "192.0.2.1", false}, /* begins with the same four bytes */
+    };
+    struct addr nowhere = {0};
+    char text[ADDR_CUSTOMER_BYTES];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        struct addr one, other;
+        char a[ADDR_CUSTOMER_BYTES], b[ADDR_CUSTOMER_BYTES];
+        assert_true(addr_parse_host(bytes_from_text(rows[i].one), 1, &one));
+        assert_true(addr_parse_host(bytes_from_text(rows[i].other), 2, &other));
+        assert_int_equal(bytes_equal(addr_customer(&one, a), addr_customer(&other, b)), rows[i].same);
+    }
+    assert_int_equal(addr_customer(&nowhere, text).len, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_one_customer_is_an_address_or_a_64),
         cmocka_unit_test(test_addresses_with_ports_read_and_print),
         cmocka_unit_test(test_what_is_not_exactly_an_address_is_refused),
         cmocka_unit_test(test_a_host_alone_takes_the_port_beside_it),

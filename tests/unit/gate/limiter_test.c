@@ -193,32 +193,6 @@ static void test_who_goes_on_for_long_is_an_event_once(void **state)
     assert_in_range(told, 10, 20); /* ten in any second; this may have taken two */
 }
 
-/* ---- addresses ---- */
-
-static void test_one_customer_is_an_address_or_a_64(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *one, *other;
-        bool same;
-    } rows[] = {
-        {"192.0.2.1", "192.0.2.1", true},       {"192.0.2.1", "192.0.2.2", false},
-        {"2001:db8:1:2::1", "2001:db8:1:2:ffff::9", true}, {"2001:db8:1:2::1", "2001:db8:1:3::1", false},
-        {"::1", "127.0.0.1", false},
-    };
-    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-        struct addr one, other;
-        char a[9], b[9];
-        assert_true(addr_parse_host(bytes_from_text(rows[i].one), 1, &one));
-        assert_true(addr_parse_host(bytes_from_text(rows[i].other), 2, &other));
-        assert_int_equal(bytes_equal(caller_address(&one, a), caller_address(&other, b)), rows[i].same);
-    }
-    struct addr nowhere = {0};
-    char text[9];
-    nowhere.u.any.sa_family = AF_UNIX;
-    assert_int_equal(caller_address(&nowhere, text).len, 0);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -227,7 +201,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_strangers_share_what_is_left, begin, end),
         cmocka_unit_test_setup_teardown(test_callers_that_are_refused_are_seen_the_most_first, begin, end),
         cmocka_unit_test_setup_teardown(test_who_goes_on_for_long_is_an_event_once, begin, end),
-        cmocka_unit_test_setup_teardown(test_one_customer_is_an_address_or_a_64, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -117,6 +117,21 @@ static void test_a_reset_is_told_as_one_and_ends_writing(void **state)
     pair_close(&pair);
 }
 
+/* Both come in one turn: what was said is heard, and then that its sender left. */
+static void test_a_reset_right_behind_bytes_is_no_orderly_end(void **state)
+{
+    struct pair pair;
+
+    (void)state;
+    pair_open(&pair);
+    assert_true(end_say(&pair.client, "hello").sent);
+    stream_close(pair.client.stream, true);
+    UNTIL(pair.loop, pair.server.ends == 1 && pair.client.closes == 1);
+    assert_true(end_has(&pair.server, "hello"));
+    assert_int_equal(pair.server.end_err, ERR_RESET);
+    pair_close(&pair);
+}
+
 /* The kernel refuses the write itself: the reader has not yet heard of the reset. */
 static void test_an_immediate_error_says_that_nothing_was_sent(void **state)
 {
@@ -470,6 +485,7 @@ int main(void)
         cmocka_unit_test(test_the_end_is_told_once_though_reading_is_asked_for_again),
         cmocka_unit_test(test_after_shut_no_write_is_taken),
         cmocka_unit_test(test_a_reset_is_told_as_one_and_ends_writing),
+        cmocka_unit_test(test_a_reset_right_behind_bytes_is_no_orderly_end),
         cmocka_unit_test(test_an_immediate_error_says_that_nothing_was_sent),
         cmocka_unit_test(test_a_slow_reader_makes_a_queue_and_draining_is_told_once),
         cmocka_unit_test(test_progress_is_seen_while_the_queue_drains),
