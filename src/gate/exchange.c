@@ -117,6 +117,24 @@ static bool is_stranger(const struct exchange *x)
     return generation_conf(x->generation)->tenants.refuse_unknown && !scope_of(x).known;
 }
 
+static enum step shed(struct exchange *x)
+{
+    return end_here(x, REASON_SHED, ENDED_BY_WEIR, "more comes in than can be served: requests of its class wait");
+}
+
+/* A refusal costs nearly half of what serving costs: who waits for one does not ask again meanwhile. */
+static enum step turn_away(struct exchange *x)
+{
+    uint64_t hold_us = shedding_hold_us(x);
+    if (hold_us == 0) {
+        return shed(x);
+    }
+    x->held = true;
+    timer_set_after(&x->timer, hold_us);
+    exchange_enter(x, PHASE_BODY);
+    return STEP_WAIT;
+}
+
 static enum step step_route(struct exchange *x)
 {
     const struct http_head *head = x->head;
@@ -142,7 +160,7 @@ static enum step step_route(struct exchange *x)
         return end_here(x, REASON_BODY_TOO_LARGE, ENDED_BY_CLIENT, "Content-Length is above the limit");
     }
     if (shedding_refuses(x)) {
-        return end_here(x, REASON_SHED, ENDED_BY_WEIR, "more comes in than can be served: requests of its class wait");
+        return turn_away(x);
     }
     if (limits_enter(x) == LIMITS_ENDED) {
         return STEP_WAIT;
@@ -158,7 +176,10 @@ static enum step step_route(struct exchange *x)
 
 static enum step step_body(struct exchange *x)
 {
-    if (request_broke(x)) {
+    if (x->held && x->timed_out) {
+        return shed(x);
+    }
+    if (request_broke(x) || x->held) {
         return STEP_WAIT;
     }
     if (!x->request_whole) {
@@ -360,9 +381,6 @@ static void judge_answer(struct exchange *x)
     x->answer_class = profile_classify(profile, x->status, answer_field, x->answer_head);
     bool definite = x->safe_method || x->answer_class == IDEM_CLASS_FINAL || x->answer_class == IDEM_CLASS_NOT_EXECUTED;
     x->outcome = definite ? OUTCOME_ANSWERED : OUTCOME_UNKNOWN;
-    if (x->claim == NULL) {
-        limits_answered(x, BYTES_NONE); /* a keyed one is held: commit.c sees its body, too */
-    }
 }
 
 /* A keyed answer goes to its record before it goes to the client. */
@@ -389,6 +407,9 @@ static enum step step_relay(struct exchange *x)
     }
     if (x->claim != NULL && !x->claim->streaming) {
         return hold_answer(x);
+    }
+    if (x->claim == NULL) {
+        limits_hear(x); /* a keyed one is held: commit.c sees all of it */
     }
     relay_flush(x, x->answer_whole);
     if (x->answer_whole) {

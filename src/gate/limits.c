@@ -266,6 +266,31 @@ void limits_answered(struct exchange *x, struct bytes body)
     }
 }
 
+/* True: the beginning is there, or no more comes. */
+static bool hear_parts(struct exchange *x)
+{
+    struct limited *limited = x->limited;
+    if (limited->heard == NULL) {
+        limited->heard = arena_take(&x->arena, LIMITS_HEARD_BYTES);
+    }
+    for (int i = 0; limited->heard != NULL && i < x->gate->part_count; i++) {
+        struct bytes part = bytes_take(x->gate->parts[i], LIMITS_HEARD_BYTES - limited->heard_bytes);
+        (void)bytes_put(limited->heard + limited->heard_bytes, part);
+        limited->heard_bytes += part.len;
+    }
+    return limited->heard == NULL || limited->heard_bytes == LIMITS_HEARD_BYTES || x->answer_whole;
+}
+
+void limits_hear(struct exchange *x)
+{
+    struct limited *limited = x->limited;
+    if (limited == NULL || limited->judged || (limits_want_body(x) && !hear_parts(x))) {
+        return;
+    }
+    limited->judged = true;
+    limits_answered(x, bytes_of(limited->heard, limited->heard_bytes));
+}
+
 void limits_leave(struct exchange *x)
 {
     for (int i = 0; x->limited != NULL && i < x->limited->count; i++) {

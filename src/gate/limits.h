@@ -170,6 +170,9 @@ void held_note(struct caller *caller, const struct limit_ready *limit);
 
 /* ---- a request's limits ---- */
 
+/* Of an answer that is not held: so much of its beginning is looked at for the words of a decline. */
+#define LIMITS_HEARD_BYTES 4096u
+
 /* One limit of one request. */
 struct limited_one {
     struct exchange *exchange;       /* borrowed: the owner */
@@ -195,6 +198,9 @@ struct limited {
     uint64_t due_us;     /* until then the store may be waited for; 0: it was not asked */
     uint64_t retry_us;   /* refused: for how long at least */
     bool by_decline;     /* refused by a limit that counts declines */
+    bool judged;         /* whether the answer is a decline is known */
+    char *heard;         /* the beginning of an answer that is not held; in the arena; NULL: not wanted yet */
+    size_t heard_bytes;
     int count;
     struct limited_one each[];
 };
@@ -221,6 +227,8 @@ const char *limits_why(const struct exchange *x, char *text, size_t size);
 /* Of a request that a limit refused: when it may come again; rounded up, with jitter. */
 uint64_t limits_retry_after_s(const struct exchange *x);
 
+/* What has come of an answer that is not held, in gate->parts; judged when it is whole, or its beginning is. */
+void limits_hear(struct exchange *x);
 /* The processor's answer is known as far as it ever will be; `body` as far as it is held. */
 void limits_answered(struct exchange *x, struct bytes body);
 /* Whether limits_answered wants the body. */

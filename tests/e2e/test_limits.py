@@ -205,6 +205,25 @@ def test_declines_are_charged_and_stop_the_next(store):
             check_equal((pay(weir, "bad-0").status, pay(weir, "fine-0").outcome), (402, "replayed"))
 
 
+def test_a_decline_that_only_its_body_tells_counts_without_a_key_too():
+    limits = {"card-testing": {"by": "tenant", "rate": DAY, "burst": 2, "charge_on": "decline"}}
+    route = {"name": "all", "match": {"path": "/*"}, "to": "acme", "limits": ["card-testing"], "idempotency": "off"}
+    refused = b'{"pspReference": "993617895215577D", "resultCode": "Refused", "refusalReason": "Refused"}'
+    with Processor() as processor, Weir(processor, acme={"profile": "adyen"}, limits=limits, routes=[route]) as weir:
+        def ask(method="POST"):
+            return weir.ask(method, "/payments", ["Authorization: Bearer one"], b"{}" if method == "POST" else None).status
+        with case("split anywhere"):
+            def in_pieces(link, request):
+                head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(refused)
+                for at in range(0, len(refused), 7):
+                    link.send(head + refused[at:at + 7])
+                    head = b""
+                    time.sleep(0.005)
+            processor.answer_always(in_pieces)
+            check_equal(ask("GET"), 200)  # a question about it is no decline
+            check_equal([ask() for _ in range(3)], [200, 200, 429])
+
+
 def test_tiers_come_with_the_credential():
     import hashlib
     import os
