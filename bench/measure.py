@@ -76,11 +76,12 @@ def instant(backend, proxy, client):
     return time.monotonic(), cpu, backend.answered(), others
 
 
-def wrk_argv(proxy, kind, connections, seconds):
+def wrk_argv(proxy, kind, connections, seconds, headers=()):
     scheme, port = ("http", proxy.port) if kind == "plain" else ("https", proxy.tls_port)
     url = "%s://127.0.0.1:%d%s" % (scheme, port, REQUEST_PATH)
     script = ["-s", os.path.join(proxies.PEERS, "payment.lua")] if kind == "payment" else []
-    return ["wrk", "-t1", "-c%d" % connections, "-d%ds" % seconds, "--latency", "--timeout", "5s"] + script + [url]
+    fields = [word for header in headers for word in ("-H", header)]
+    return ["wrk", "-t1", "-c%d" % connections, "-d%ds" % seconds, "--latency", "--timeout", "5s"] + fields + script + [url]
 
 
 def load_argv(setup, proxy, kind, connections, seconds, extra):
@@ -117,7 +118,7 @@ def cell_measure(setup, backend, proxy, cell, seconds, client_core):
     window_s = seconds - WARM_S - 0.1
     seconds = math.ceil(warm_s + window_s)
     if mode == "keep":
-        argv, read = wrk_argv(proxy, kind, connections, seconds), wrk_read
+        argv, read = wrk_argv(proxy, kind, connections, seconds, cell.get("headers", ())), wrk_read
     else:
         extra = ["--new"] if mode == "new" else ["--rate", str(cell["rate"])]
         argv, read = load_argv(setup, proxy, kind, connections, seconds, extra), load_read

@@ -158,6 +158,14 @@ class Proxy:
         return ""
 
     def start(self):
+        self.launch()
+        try:
+            self.ready_wait()
+        except StartError:
+            self.stop()
+            raise
+
+    def launch(self):
         shutil.rmtree(self.folder, ignore_errors=True)
         os.makedirs(self.folder)
         self.port, self.tls_port = port_free(), port_free() if self.tls else None
@@ -167,11 +175,6 @@ class Proxy:
         argv = self.argv(words)
         with open(self.output, "ab") as output:
             self.process = process_start(argv, self.setup.core, stdout=output, stderr=output)
-        try:
-            self.ready_wait()
-        except StartError:
-            self.stop()
-            raise
 
     def ready_wait(self):
         deadline = time.monotonic() + READY_S

@@ -157,19 +157,23 @@ def losses(results):
                 yield "%s memory per idle client: %.2f KiB, %s %.2f" % (kind, by_proxy["weir"], peer, by_proxy[peer])
 
 
-def text_build(results, notes, problems):
+def text_build(results, notes, problems, texts=(), budgets_more=()):
+    """`texts` and `budgets_more` come from parts that have a file of their own."""
     parts = []
     if results.cells:
         parts.append(table(LOAD_HEAD, load_rows(results)))
     if results.memory:
         parts.append(table(["memory", "proxy", "KiB per idle client", "/ better peer"], memory_rows(results)))
-    budgets = [(what, limit, value) for what, limit, value in budget_list(results) if value is not None]
+    parts.extend(text for text in texts if text)
+    own = [budget for budget in budget_list(results) if budget[2] is not None]
+    budgets = own + list(budgets_more)
     if budgets:
         parts.append(table(["budget (%d connections, keep-alive; idle clients)" % HEADLINE, "at most", "measured", ""],
                            [[what, "%.2f" % limit, "%.2f" % value,
                              "met" if value <= limit else "MISSED by %.0f %%" % ((value / limit - 1) * 100)]
                             for what, limit, value in budgets]))
         parts.extend("Beside plain proxying: " + line for line in payment_list(results))
+    if own:
         lost = list(losses(results))
         parts.append("Where weir loses:\n" + "\n".join("- " + line for line in lost) if lost
                      else "Where weir loses: in nothing that was measured.")
@@ -179,10 +183,11 @@ def text_build(results, notes, problems):
     return "\n\n".join(parts) + "\n"
 
 
-def json_write(path, results, facts, samples, memory, problems):
-    data = dict(facts)
+def json_write(path, results, facts, samples, memory, problems, parts=None, budgets_more=()):
+    """`parts`: by name, what parts that have a file of their own add."""
+    data = dict(facts, **(parts or {}))
     data["budgets"] = [{"what": what, "at_most": limit, "measured": value, "met": value <= limit}
-                       for what, limit, value in budget_list(results) if value is not None]
+                       for what, limit, value in [*budget_list(results), *budgets_more] if value is not None]
     data["weir_loses"] = list(losses(results))
     data["problems"] = problems
     data["medians"] = []
@@ -254,6 +259,10 @@ def gnuplot_run(path, title, axis, rows, plots, style):
         "set xtics scale 0",
         "set key outside bottom center horizontal",
         "$data << EOD"] + [" ".join(row) for row in rows] + ["EOD", "plot " + ", ".join(plots), ""])
+    gnuplot_pipe(script)
+
+
+def gnuplot_pipe(script):
     done = subprocess.run(["gnuplot"], input=script.encode(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           check=False)
     if done.returncode != 0:

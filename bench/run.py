@@ -13,17 +13,20 @@ import sys
 import tempfile
 import time
 
+import limits
 import measure
 import proxies
 import report
 
 CONNECTIONS = (16, 64, 512)
+# Parts that have a file of their own: measure_all(run); text_build, budget_list, json_of, plot_write of what it returned.
+PARTS = {"limits": limits}
 
 
 def options_read():
     parser = argparse.ArgumentParser(prog="bench/run.sh", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="64 connections, short measurements: about a minute")
-    parser.add_argument("--only", choices=("plain", "tls", "payment", "memory"), help="one part alone")
+    parser.add_argument("--only", choices=("plain", "tls", "payment", "memory", *PARTS), help="one part alone")
     parser.add_argument("--seconds", type=int, help="of each measurement (2)")
     parser.add_argument("--rounds", type=int, help="of keep-alive loads (5); of the others three fifths")
     parser.add_argument("--minutes", type=float, default=8.0, help="no round begins that would end later (8)")
@@ -71,7 +74,7 @@ class Run:
     def __init__(self, options, folder):
         self.options, self.folder = options, folder
         self.started = time.monotonic()
-        self.samples, self.memory, self.problems, self.records = [], [], [], {}
+        self.samples, self.memory, self.problems, self.records, self.parts = [], [], [], {}, {}
         self.core, self.client_core = cores_choose(options.cores)
         self.tools = os.path.join(options.build, "bench")
         self.running = []
@@ -281,20 +284,28 @@ def main():
         try:
             if options.only in (None, "memory"):
                 run.memory_run()
-            if options.only != "memory":
-                run.loads_run()
+            for name, part in PARTS.items():
+                if options.only in (None, name):
+                    run.parts[name] = part.measure_all(run)
+            run.loads_run()
         finally:
             run.close()
     facts = facts_collect(run)
     results = report.Results(run.samples, run.memory)
-    text = report.text_build(results, list(notes_build(run, facts)), run.problems)
-    report.json_write(os.path.join(out, "results.json"), results, facts, run.samples, run.memory, run.problems)
+    parts = {name: found for name, found in run.parts.items() if found}
+    budgets = [budget for name, found in parts.items() for budget in PARTS[name].budget_list(found)]
+    text = report.text_build(results, list(notes_build(run, facts)), run.problems,
+                             [PARTS[name].text_build(found) for name, found in parts.items()], budgets)
+    report.json_write(os.path.join(out, "results.json"), results, facts, run.samples, run.memory, run.problems,
+                      {name: PARTS[name].json_of(found) for name, found in parts.items()}, budgets)
     with open(os.path.join(out, "results.md"), "w", encoding="utf-8") as file:
         file.write(text)
     print("\n" + text)
     pictures = report.svg_write(out, results)
+    for name, found in parts.items():
+        pictures += PARTS[name].plot_write(out, found)
     print("written: " + " ".join([os.path.join(out, "results.json"), os.path.join(out, "results.md")] + pictures))
-    return 1 if run.problems and not run.samples and not run.memory else 0
+    return 1 if run.problems and not run.samples and not run.memory and not parts else 0
 
 
 if __name__ == "__main__":
