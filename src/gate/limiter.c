@@ -269,6 +269,11 @@ static void on_told(void *owner, enum store_status status, uint64_t granted, con
         return;
     }
     limiter->trip_us = (7 * limiter->trip_us + (now_us - caller->asked_us)) / 8;
+    if (caller->outdated) {
+        lease_lost(&caller->lease);
+        wake_waiters(caller, false); /* who waits asks again */
+        return;
+    }
     if (caller->checks && granted > 0) {
         granted = CHECKED_TOKENS;
     }
@@ -293,6 +298,7 @@ bool limiter_ask(struct caller *caller, const struct limit_ref *ref)
         return false;
     }
     caller->checks = (ref->ask.flags & LIMIT_CHECK) != 0;
+    caller->outdated = false;
     caller->asked_us = loop_now_us(gate->options.loop);
     lease_asked(&caller->lease);
     return true;
@@ -322,6 +328,7 @@ void limiter_charge(struct caller *caller, const struct limit_ref *ref)
             store_limit(gate->store, ref, 0, generation_conf(gate->generation)->store.limit_timeout_ms, NULL, NULL);
         (void)call; /* nobody waits for it; one that finds no room is one decline that does not count */
     }
-    /* What was known of the room is old now: the next request asks. */
+    /* What was known of the room is old now, and what is on its way as well: the next request asks. */
+    caller->outdated = true;
     memset(caller->lease.tokens, 0, sizeof caller->lease.tokens);
 }

@@ -116,6 +116,7 @@ struct caller {
     struct limiter *limiter; /* borrowed: the owner */
     struct limit_rate rate;  /* as the newest request of this caller has it */
     bool checks;             /* `call` asks whether there is room, and charges nothing */
+    bool outdated;           /* a decline was charged since `call` was asked: what it says is of before */
 
     /* limit_held.c */
     char who[LIMITER_WHO_BYTES];
