@@ -142,19 +142,21 @@ static enum step step_route(struct exchange *x)
     if (misdirected(x)) {
         return end_here(x, REASON_MISDIRECTED, ENDED_BY_CLIENT, "Host is not the name of the TLS handshake");
     }
-    if (is_stranger(x)) {
-        return end_here(x, REASON_UNKNOWN_TENANT, ENDED_BY_CLIENT, "");
-    }
-    x->asks_outcome = outcome_asked(x);
+    bool stranger = is_stranger(x);
+    x->asks_outcome = !stranger && outcome_asked(x);
     if (x->asks_outcome) {
         exchange_enter(x, PHASE_BODY);
         return STEP_NEXT;
     }
     struct route_ready *route = generation_route(x->generation, head);
     if (route == NULL) {
-        return end_here(x, REASON_NO_ROUTE, ENDED_BY_WEIR, "");
+        return stranger ? end_here(x, REASON_UNKNOWN_TENANT, ENDED_BY_CLIENT, "") : end_here(x, REASON_NO_ROUTE, ENDED_BY_WEIR, "");
     }
     take_route(x, route);
+    if (stranger) { /* whoever tries one credential after the other is slowed by its address */
+        return limits_enter(x, false) == LIMITS_ENDED ? STEP_WAIT
+                                                      : end_here(x, REASON_UNKNOWN_TENANT, ENDED_BY_CLIENT, "");
+    }
     uint64_t body_max = route->body_bytes_max != 0 ? route->body_bytes_max : x->listener->body_bytes;
     if (head->framing == HTTP_FRAMING_LENGTH && head->content_length > body_max) {
         return end_here(x, REASON_BODY_TOO_LARGE, ENDED_BY_CLIENT, "Content-Length is above the limit");
@@ -162,7 +164,7 @@ static enum step step_route(struct exchange *x)
     if (shedding_refuses(x)) {
         return turn_away(x);
     }
-    if (limits_enter(x) == LIMITS_ENDED) {
+    if (limits_enter(x, true) == LIMITS_ENDED) {
         return STEP_WAIT;
     }
     if (head->expects_continue && head->framing != HTTP_FRAMING_NONE && !x->request_whole) {

@@ -53,6 +53,7 @@ struct exchange {
     struct claim *claim;              /* on the record of its key; in the arena; NULL: none */
     struct limited *limited;          /* the limits that apply; in the arena; NULL: none do */
     bool safe_method, keyed, streams_request;
+    bool held;                        /* it is shed: its body is thrown away, and its answer waits */
     bool asks_outcome;                /* it is a question to weir itself */
     bool admitted;                    /* the way to its record is through: it has it, or needs none */
     bool head_sent;                   /* the request's head went to the link */

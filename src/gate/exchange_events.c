@@ -17,7 +17,7 @@ void exchange_on_head(struct exchange *x)
 void exchange_on_body(struct exchange *x, struct bytes body)
 {
     x->bytes_in += body.len;
-    if (x->phase == PHASE_DONE) {
+    if (x->phase == PHASE_DONE || x->held) {
         return;
     }
     if (buf_append(&x->body, body, exchange_sent(x) ? BLOCKS_MUST : BLOCKS_MAY) != ERR_OK) {

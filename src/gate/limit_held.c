@@ -76,15 +76,6 @@ static uint64_t sum(const struct gate *gate, const stats_id series[LIMIT_WHERE_C
     return all;
 }
 
-static uint32_t callers_of(const struct gate *gate, uint64_t id)
-{
-    uint32_t count = 0;
-    list_each (caller, after, &gate->limiter->ring, struct caller, in_ring) {
-        count += caller->limit == id ? 1 : 0;
-    }
-    return count;
-}
-
 bool gate_limit_at(const struct gate *gate, int index, struct gate_limit *limit)
 {
     const struct generation *generation = gate->generation;
@@ -95,7 +86,7 @@ bool gate_limit_at(const struct gate *gate, int index, struct gate_limit *limit)
     uint64_t denied = sum(gate, ready->stat_denied);
     *limit = (struct gate_limit){
         .conf = ready->conf,
-        .callers = callers_of(gate, ready->id),
+        .callers = limiter_callers_of(gate->limiter, ready->id),
         .admitted = sum(gate, ready->stat_admitted),
         .refused = ready->shadow ? 0 : denied,
         .would_refuse = ready->shadow ? denied : 0,
@@ -124,33 +115,71 @@ static void describe(const struct caller *caller, const struct limit_ready *limi
     (void)bytes_to_text(bytes_from_text(caller->who), held->who, sizeof held->who);
 }
 
-/* The least refused of those kept so far. */
-static int least_of(const struct gate_held *held, int count)
+/* Counts of refusals by size: exact below SIZE_STEPS, above it to a thirty-second. */
+#define SIZE_STEPS 32
+#define SIZES (60 * SIZE_STEPS)
+
+static int size_of(const struct caller *caller)
 {
-    int least = 0;
-    for (int i = 1; i < count; i++) {
-        least = held[i].refused < held[least].refused ? i : least;
-    }
-    return least;
+    uint64_t count = caller->refused;
+    int shift = count < 2 * SIZE_STEPS ? 0 : 64 - __builtin_clzll(count) - 6; /* leaves SIZE_STEPS to twice that, less one */
+    return shift * SIZE_STEPS + (int)(count >> shift);
 }
 
-int gate_held_callers(const struct gate *gate, struct gate_held *held, int max)
+struct looking {
+    const struct gate *gate;
+    uint64_t now_us;
+    uint32_t sizes[SIZES]; /* how many are held, by size */
+    int least;             /* of this size some are wanted, of larger ones all */
+    uint32_t wanted;       /* of size `least` */
+    struct gate_held *held;
+    int held_count;
+};
+
+static bool is_held(const struct looking *looking, const struct caller *caller)
 {
-    uint64_t now_us = clock_wall_us();
-    int count = 0;
-    list_each (caller, after, &gate->limiter->ring, struct caller, in_ring) {
-        const struct limit_ready *limit = caller->held_last_us != 0 ? limit_of(gate, caller->limit) : NULL;
-        if (limit == NULL || now_us - caller->held_last_us > HELD_PAUSE_US || max <= 0) {
+    return caller->held_last_us != 0 && looking->now_us - caller->held_last_us <= HELD_PAUSE_US;
+}
+
+static void count_sizes(struct looking *looking, const struct list *ring)
+{
+    list_each (caller, after, ring, struct caller, in_ring) {
+        looking->sizes[size_of(caller)] += is_held(looking, caller) ? 1 : 0;
+    }
+}
+
+static void take(struct looking *looking, const struct list *ring)
+{
+    list_each (caller, after, ring, struct caller, in_ring) {
+        int size = size_of(caller);
+        const struct limit_ready *limit = NULL;
+        if (size < looking->least || !is_held(looking, caller) || (size == looking->least && looking->wanted == 0)) {
             continue;
         }
-        bool fits = count < max;
-        int place = fits ? count++ : least_of(held, count);
-        if (fits || held[place].refused < caller->refused) {
-            describe(caller, limit, &held[place]);
+        looking->wanted -= size == looking->least ? 1 : 0;
+        limit = limit_of(looking->gate, caller->limit);
+        if (limit != NULL) {
+            describe(caller, limit, &looking->held[looking->held_count++]);
         }
     }
-    qsort(held, (size_t)count, sizeof *held, more_refused_first);
-    return count;
+}
+
+/* Twice through all of them, however many are held: payments wait for it. */
+int gate_held_callers(const struct gate *gate, struct gate_held *held, int max)
+{
+    struct looking looking = {.gate = gate, .now_us = clock_wall_us(), .held = held};
+    uint32_t room = max > 0 ? (uint32_t)max : 0;
+    count_sizes(&looking, &gate->limiter->known);
+    count_sizes(&looking, &gate->limiter->strangers);
+    looking.least = SIZES - 1;
+    while (looking.least > 0 && looking.sizes[looking.least] <= room) {
+        room -= looking.sizes[looking.least--];
+    }
+    looking.wanted = room;
+    take(&looking, &gate->limiter->known);
+    take(&looking, &gate->limiter->strangers);
+    qsort(held, (size_t)looking.held_count, sizeof *held, more_refused_first);
+    return looking.held_count;
 }
 
 void gate_limits_state(const struct gate *gate, struct gate_limits_state *state)

@@ -33,23 +33,30 @@ static const struct stats_family family_away = {
     .kind = STATS_GAUGE,
 };
 
+static void on_probing(struct timer *timer);
+
 /* ---- open and close ---- */
 
 struct limiter *limiter_open(struct gate *gate)
 {
     struct stats *stats = gate->options.stats;
     struct limiter *limiter = calloc(1, sizeof *limiter);
-    struct table *callers = table_open(LIMITER_CALLERS_MAX);
-    if (limiter == NULL || callers == NULL) {
+    struct table *callers = table_open(LIMITER_CALLERS_MAX + LIMITER_SHARED_MAX);
+    struct table *counts = table_open(0); /* limits are bounded by the configuration */
+    if (limiter == NULL || callers == NULL || counts == NULL) {
         free(limiter);
         table_close(callers);
+        table_close(counts);
         return NULL;
     }
     limiter->gate = gate;
     limiter->callers = callers;
-    pool_init(&limiter->callers_pool, "callers", sizeof(struct caller), LIMITER_CALLERS_MAX);
-    list_init(&limiter->ring);
+    limiter->counts = counts;
+    pool_init(&limiter->callers_pool, "callers", sizeof(struct caller), LIMITER_CALLERS_MAX + LIMITER_SHARED_MAX);
+    list_init(&limiter->known);
+    list_init(&limiter->strangers);
     limiter->trip_us = TRIP_GUESS_US;
+    timer_init(&limiter->probing, gate->options.loop, on_probing);
     digest_random(&limiter->random, sizeof limiter->random);
     limiter->random |= 1;
     limiter->stat_callers = stats_series(stats, &family_callers);
@@ -58,10 +65,10 @@ struct limiter *limiter_open(struct gate *gate)
     return limiter;
 }
 
-void limiter_close(struct limiter *limiter)
+static void forget_all(struct limiter *limiter, struct list *ring)
 {
     struct caller *caller;
-    while ((caller = list_first(&limiter->ring, struct caller, in_ring)) != NULL) {
+    while ((caller = list_first(ring, struct caller, in_ring)) != NULL) {
         CHECK(caller->pins == 0 && caller->in_flight == 0);
         if (caller->call != NULL) {
             store_limit_forget(caller->call);
@@ -69,8 +76,19 @@ void limiter_close(struct limiter *limiter)
         list_remove(&caller->in_ring);
         pool_put(&limiter->callers_pool, caller);
     }
+}
+
+void limiter_close(struct limiter *limiter)
+{
+    timer_stop(&limiter->probing);
+    if (limiter->probe != NULL) {
+        store_limit_forget(limiter->probe);
+    }
+    forget_all(limiter, &limiter->known);
+    forget_all(limiter, &limiter->strangers);
     pool_close(&limiter->callers_pool);
     table_close(limiter->callers);
+    table_close(limiter->counts);
     free(limiter);
 }
 
@@ -99,12 +117,42 @@ static struct caller_key key_of(uint64_t limit, const uint8_t hash[LIMIT_HASH_BY
     return key;
 }
 
-/* A stranger that owes is kept: another name would begin with a bucket of its own. */
-static bool may_go(const struct caller *caller, bool for_stranger, uint64_t now_us)
+/* As the store said last; what was never asked there counts here. */
+static bool caller_owes(const struct caller *caller, uint64_t now_us)
 {
-    bool owes = caller->stranger && caller->lease.reset_at_us > now_us;
-    return caller->pins == 0 && caller->in_flight == 0 && caller->call == NULL && !owes && (caller->stranger || !for_stranger);
+    if (caller->lease.reset_at_us != 0 || caller->local.debt == 0) {
+        return caller->lease.reset_at_us > now_us;
+    }
+    return limit_over_us(&caller->local, &caller->rate) > now_us;
 }
+
+/* A stranger that owes is kept: another name would begin with a bucket of its own. */
+static bool may_go(const struct caller *caller, uint64_t now_us)
+{
+    bool owes = caller->stranger && caller_owes(caller, now_us);
+    return caller->pins == 0 && caller->in_flight == 0 && caller->call == NULL && !owes;
+}
+
+/* ---- how many of each limit ---- */
+
+static void count_one(struct limiter *limiter, uint64_t limit, bool more)
+{
+    struct bytes key = bytes_of(&limit, sizeof limit);
+    uintptr_t count = (uintptr_t)table_find(limiter->counts, key);
+    if (!more && count == 1) {
+        (void)table_remove(limiter->counts, key);
+    } else if (more || count > 1) {
+        bool counted = table_put(limiter->counts, key, (void *)(more ? count + 1 : count - 1));
+        (void)counted; /* no memory: operators read one too few */
+    }
+}
+
+uint32_t limiter_callers_of(const struct limiter *limiter, uint64_t limit)
+{
+    return (uint32_t)(uintptr_t)table_find(limiter->counts, bytes_of(&limit, sizeof limit));
+}
+
+/* ---- coming and going ---- */
 
 static void drop(struct caller *caller)
 {
@@ -113,17 +161,18 @@ static void drop(struct caller *caller)
     (void)table_remove(limiter->callers, bytes_of(&key, sizeof key));
     list_remove(&caller->in_ring);
     limiter->strangers_count -= caller->stranger ? 1 : 0;
+    count_one(limiter, caller->limit, false);
     pool_put(&limiter->callers_pool, caller);
 }
 
-/* Makes room for one more. CLOCK: who was used since it was looked at last has another turn, unless all were. */
-static bool evict(struct limiter *limiter, bool for_stranger)
+/* Lets one of this ring go. CLOCK: who was used since it was looked at last has another turn, unless all were. */
+static bool evict(struct limiter *limiter, struct list *ring)
 {
     uint64_t now_us = loop_now_us(limiter->gate->options.loop);
     struct caller *leaver = NULL;
-    for (int i = 0; i < EVICT_LOOKS && !list_empty(&limiter->ring); i++) {
-        struct caller *caller = list_first(&limiter->ring, struct caller, in_ring);
-        bool fits = may_go(caller, for_stranger, now_us);
+    for (int i = 0; i < EVICT_LOOKS && !list_empty(ring); i++) {
+        struct caller *caller = list_first(ring, struct caller, in_ring);
+        bool fits = may_go(caller, now_us);
         if (fits && (leaver == NULL || !caller->recent)) {
             leaver = caller;
         }
@@ -132,7 +181,7 @@ static bool evict(struct limiter *limiter, bool for_stranger)
         }
         caller->recent = false;
         list_remove(&caller->in_ring);
-        list_push_back(&limiter->ring, &caller->in_ring);
+        list_push_back(ring, &caller->in_ring);
     }
     if (leaver == NULL) {
         return false;
@@ -142,11 +191,12 @@ static bool evict(struct limiter *limiter, bool for_stranger)
     return true;
 }
 
+/* Each kind makes room among its own: however many names are invented, who is known keeps half. */
 static bool has_room(struct limiter *limiter, bool stranger)
 {
     bool full = table_count(limiter->callers) >= LIMITER_CALLERS_MAX;
     bool strangers_full = stranger && limiter->strangers_count >= LIMITER_STRANGERS_MAX;
-    return !(full || strangers_full) || evict(limiter, strangers_full);
+    return !(full || strangers_full) || evict(limiter, stranger ? &limiter->strangers : &limiter->known);
 }
 
 static struct caller *make(struct limiter *limiter, const struct caller_key *key, bool stranger)
@@ -164,9 +214,10 @@ static struct caller *make(struct limiter *limiter, const struct caller_key *key
     memcpy(caller->hash, key->hash, sizeof caller->hash);
     caller->stranger = stranger;
     limiter->strangers_count += stranger ? 1 : 0;
+    count_one(limiter, key->limit, true);
     list_init(&caller->waiters);
     list_init(&caller->in_ring);
-    list_push_back(&limiter->ring, &caller->in_ring);
+    list_push_back(stranger ? &limiter->strangers : &limiter->known, &caller->in_ring);
     return caller;
 }
 
@@ -220,12 +271,24 @@ bool limiter_may_wait(const struct limiter *limiter)
     return limiter->gate->store != NULL && lease_may_wait(&limiter->patience);
 }
 
+static void on_probed(void *owner, enum store_status status, uint64_t granted, const struct limit_told *told);
+
+/* A probe that is under way sees to the next one itself. */
+static void rest_or_probe(struct limiter *limiter)
+{
+    timer_stop(&limiter->probing);
+    if (limiter->patience.away && limiter->probe == NULL && !limiter->gate->closing) {
+        timer_set(&limiter->probing, limiter->patience.probe_us);
+    }
+}
+
 static void note_heard(struct limiter *limiter, bool answered)
 {
     struct gate *gate = limiter->gate;
     if (!lease_heard(&limiter->patience, answered, loop_now_us(gate->options.loop))) {
         return;
     }
+    rest_or_probe(limiter);
     stats_set(gate->options.stats, limiter->stat_away, limiter->patience.away ? 1 : 0);
     if (limiter->patience.away) {
         log_event(gate->options.log, LOG_WARN, "limits_without_store",
@@ -234,6 +297,37 @@ static void note_heard(struct limiter *limiter, bool answered)
         log_event(gate->options.log, LOG_INFO, "limits_with_store", "the store answers: limits are shared again",
                   LOG_N("fleet", store_fleet(gate->store)));
     }
+}
+
+/* While the store is left alone, one question now and then that nobody waits for and that charges nothing. */
+static void on_probing(struct timer *timer)
+{
+    struct limiter *limiter = container_of(timer, struct limiter, probing);
+    struct gate *gate = limiter->gate;
+    uint64_t now_us = loop_now_us(gate->options.loop);
+    if (!gate->closing && lease_may_probe(&limiter->patience, limiter_random(limiter), now_us)) {
+        limiter->probe = store_limit(gate->store, &limiter->asked, 0,
+                                     generation_conf(gate->generation)->store.limit_timeout_ms, on_probed, limiter);
+    }
+    rest_or_probe(limiter);
+}
+
+static void on_probed(void *owner, enum store_status status, uint64_t granted, const struct limit_told *told)
+{
+    struct limiter *limiter = owner;
+    (void)granted;
+    (void)told;
+    limiter->probe = NULL;
+    note_heard(limiter, status == STORE_OK);
+    rest_or_probe(limiter);
+}
+
+/* The same question again, as a look: what a probe asks. */
+static void note_asked(struct limiter *limiter, const struct limit_ref *ref)
+{
+    limiter->asked = *ref;
+    limiter->asked.ask.flags = LIMIT_CHECK;
+    limiter->asked.limit = bytes_of(limiter->asked_name, bytes_to_text(ref->limit, limiter->asked_name, sizeof limiter->asked_name));
 }
 
 static void wake_waiters(struct caller *caller, bool failed)
@@ -269,6 +363,7 @@ static void on_told(void *owner, enum store_status status, uint64_t granted, con
         return;
     }
     limiter->trip_us = (7 * limiter->trip_us + (now_us - caller->asked_us)) / 8;
+    caller->refused_us = granted == 0 ? now_us : caller->refused_us;
     if (caller->outdated) {
         lease_lost(&caller->lease);
         wake_waiters(caller, false); /* who waits asks again */
@@ -297,6 +392,7 @@ bool limiter_ask(struct caller *caller, const struct limit_ref *ref)
     if (caller->call == NULL) {
         return false;
     }
+    note_asked(limiter, ref);
     caller->checks = (ref->ask.flags & LIMIT_CHECK) != 0;
     caller->outdated = false;
     caller->asked_us = loop_now_us(gate->options.loop);
@@ -308,14 +404,8 @@ void limiter_ask_ahead(struct caller *caller, const struct limit_ref *ref)
 {
     struct limiter *limiter = caller->limiter;
     uint64_t now_us = loop_now_us(limiter->gate->options.loop);
-    if (caller->call != NULL || limiter->gate->store == NULL) {
-        return;
-    }
-    bool due = lease_may_wait(&limiter->patience)
-                   ? lease_runs_low(&caller->lease, now_us, limiter->trip_us) && lease_look(&caller->lease, now_us) != LEASE_DENIED
-                   : lease_may_probe(&limiter->patience, limiter_random(limiter), now_us);
-    if (due && !limiter_ask(caller, ref)) {
-        note_heard(limiter, false);
+    if (limiter_may_wait(limiter) && lease_runs_low(&caller->lease, now_us, limiter->trip_us)) {
+        (void)limiter_ask(caller, ref); /* else the next one that needs a token asks */
     }
 }
 
@@ -323,7 +413,7 @@ void limiter_charge(struct caller *caller, const struct limit_ref *ref)
 {
     struct gate *gate = caller->limiter->gate;
     CHECK((ref->ask.flags & LIMIT_FORCE) != 0);
-    if (gate->store != NULL && limiter_may_wait(caller->limiter)) {
+    if (gate->store != NULL) {
         struct store_limit_call *call =
             store_limit(gate->store, ref, 0, generation_conf(gate->generation)->store.limit_timeout_ms, NULL, NULL);
         (void)call; /* nobody waits for it; one that finds no room is one decline that does not count */

@@ -26,17 +26,20 @@ static unsigned flags_of(const struct limit_ready *limit)
     return (limit->shadow ? LIMIT_SHADOW : 0u) | (limit->conf->charge_on == CONF_CHARGE_ON_DECLINE ? LIMIT_CHECK : 0u);
 }
 
-/* False: no memory. */
-static bool add(struct exchange *x, const struct limit_ready *limit, struct caller_facts *facts)
+static void add(struct exchange *x, const struct limit_ready *limit, bool known, struct caller_facts *facts)
 {
     struct caller_name name;
     if (!caller_name(x, limit, facts, &name)) {
         stats_add(x->gate->options.stats, limit->stat_skipped, 1);
-        return true;
+        return;
+    }
+    if (!known && (name.stranger || !limit->conf->local)) {
+        return; /* who is to be refused leaves nothing under a name of its own */
     }
     struct caller *caller = limiter_pin(x->gate->limiter, limit, &name);
     if (caller == NULL) {
-        return false;
+        stats_add(x->gate->options.stats, limit->stat_skipped, 1); /* no memory to count it: that refuses nobody */
+        return;
     }
     if (caller->who[0] == '\0') {
         caller_who(x, limit, facts, &name, caller->who);
@@ -54,10 +57,10 @@ static bool add(struct exchange *x, const struct limit_ready *limit, struct call
     };
     memcpy(one->ref.hash, name.hash, sizeof one->ref.hash);
     list_init(&one->in_waiters);
-    return true;
 }
 
-static bool gather(struct exchange *x)
+/* False: no memory. */
+static bool gather(struct exchange *x, bool known)
 {
     const struct conf_route *route = x->route->conf;
     struct caller_facts facts = {0};
@@ -68,8 +71,8 @@ static bool gather(struct exchange *x)
     }
     for (int i = 0; i < route->limit_count; i++) {
         const struct limit_ready *limit = &x->generation->limits[route->limits[i]];
-        if (limit->conf->mode != CONF_LIMIT_OFF && !add(x, limit, &facts)) {
-            return false;
+        if (limit->conf->mode != CONF_LIMIT_OFF) {
+            add(x, limit, known, &facts);
         }
     }
     return true;
@@ -200,12 +203,12 @@ static bool has_stored(const struct exchange *x)
     return false;
 }
 
-enum limits limits_enter(struct exchange *x)
+enum limits limits_enter(struct exchange *x, bool known)
 {
     if (x->route->conf->limit_count == 0) {
         return LIMITS_GO;
     }
-    if (!gather(x)) {
+    if (!gather(x, known)) {
         exchange_end(x, REASON_SHED, ENDED_BY_WEIR, "no memory for its limits");
         return LIMITS_ENDED;
     }
@@ -260,7 +263,8 @@ void limits_answered(struct exchange *x, struct bytes body)
     }
     for (int i = 0; i < x->limited->count; i++) {
         struct limited_one *one = &x->limited->each[i];
-        if (limited_counts_declines(one) && one->caller != NULL) {
+        bool would_not_be = one->limit->shadow && one->has_told && !one->told.fits; /* enforced, it had never been sent */
+        if (limited_counts_declines(one) && one->caller != NULL && !would_not_be) {
             charge_decline(one);
         }
     }

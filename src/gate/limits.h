@@ -66,6 +66,8 @@ void limits_unready(struct generation *generation);
 
 /* Callers of all limits that this process remembers. */
 #define LIMITER_CALLERS_MAX 65536u
+/* And one that many share, for each limit. */
+#define LIMITER_SHARED_MAX 256u
 /* Of these, such as nothing vouches for (a credential that is not known): one more shares an entry with its like. */
 #define LIMITER_STRANGERS_MAX 32768u
 /* Requests that wait for one answer of the store. */
@@ -100,7 +102,7 @@ int caller_grade(const struct exchange *x, const struct limit_ready *limit, stru
 
 /* One caller of one limit. */
 struct caller {
-    struct list in_ring;     /* of all: the order in which they are looked at when one must go */
+    struct list in_ring;     /* of its kind: the order in which they are looked at when one must go */
     uint64_t limit;          /* limit_ready.id */
     uint8_t hash[LIMIT_HASH_BYTES];
     bool stranger;
@@ -111,6 +113,7 @@ struct caller {
     struct lease lease;
     struct store_limit_call *call; /* about the lease; NULL: none */
     uint64_t asked_us;
+    uint64_t refused_us;     /* when the store refused it last; 0: never */
     struct list waiters;     /* of struct limited_one */
     uint32_t waiter_count;
     struct limiter *limiter; /* borrowed: the owner */
@@ -129,14 +132,18 @@ struct limiter {
     struct gate *gate; /* borrowed: the owner */
     struct pool callers_pool;
     struct table *callers; /* id and hash -> struct caller */
-    struct list ring;
+    struct table *counts;  /* id -> how many of them, as uintptr_t */
+    struct list known, strangers;
     uint32_t strangers_count;
     struct lease_patience patience;
+    struct timer probing;          /* runs while the store is left alone */
+    struct store_limit_call *probe; /* NULL: none is under way */
+    struct limit_ref asked;        /* the last question; its name stands in asked_name */
+    char asked_name[64];
     uint64_t random;       /* state of a generator; never 0 */
     uint64_t trip_us;      /* what a question takes, smoothed */
     uint64_t events_us;    /* begin of the second whose events are counted */
     uint32_t events_count;
-    bool told_away;
     stats_id stat_callers, stat_evicted, stat_away;
 };
 
@@ -146,7 +153,9 @@ WEIR_MUSTCHECK struct limiter *limiter_open(struct gate *gate);
 void limiter_close(struct limiter *limiter);
 uint64_t limiter_random(struct limiter *limiter);
 
-/* The caller, pinned; NULL: no memory. A stranger too many gets the entry that all of those share, and *name says so. */
+/* How many callers of a limit are remembered. */
+uint32_t limiter_callers_of(const struct limiter *limiter, uint64_t limit);
+/* The caller, pinned; NULL: no memory. One too many gets the entry that all of those share, and *name says so. */
 WEIR_MUSTCHECK struct caller *limiter_pin(struct limiter *limiter, const struct limit_ready *limit,
                                           struct caller_name *name);
 void limiter_unpin(struct caller *caller);
@@ -161,7 +170,7 @@ bool limiter_may_wait(const struct limiter *limiter);
 bool limiter_ask(struct caller *caller, const struct limit_ref *ref);
 /* What happened is charged, whoever waits. `ref` with LIMIT_FORCE. */
 void limiter_charge(struct caller *caller, const struct limit_ref *ref);
-/* After a token was used, or the store was left alone: asks ahead of need. */
+/* After a token was used: asks ahead of need. */
 void limiter_ask_ahead(struct caller *caller, const struct limit_ref *ref);
 
 /* ---- held callers ---- */
@@ -212,8 +221,12 @@ enum limits {
     LIMITS_ENDED /* refused: the exchange is over */
 };
 
-/* The route is known: local limits, requests at once, and callers that the store refused a moment ago. Never WAIT. */
-enum limits limits_enter(struct exchange *x);
+/*
+ * The route is known: local limits, requests at once, and callers that the store
+ * refused a moment ago. Never WAIT. Not `known`: a caller that is to be refused
+ * anyway; its address alone counts.
+ */
+enum limits limits_enter(struct exchange *x, bool known);
 /* Whether limits of the store are still to be settled before a link. */
 bool limits_are_due(const struct exchange *x);
 /* Settles them for a request without a record. */

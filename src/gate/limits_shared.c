@@ -21,6 +21,11 @@ bool limits_are_shared(const struct exchange *x)
     return x->gate->store != NULL || generation_conf(x->generation)->store_needed;
 }
 
+static uint32_t fleet_of(const struct exchange *x)
+{
+    return x->gate->store != NULL ? store_fleet(x->gate->store) : 1;
+}
+
 /* ---- what is known here ---- */
 
 /* Where declines are counted, what is in hand stands for one look at the bucket, not for tokens. */
@@ -73,6 +78,23 @@ void limits_look_into_cache(struct exchange *x)
     }
 }
 
+/*
+ * What the store admitted counts in this weir's share as well. Else a store that answers now and then would be one limit,
+ * and the share that stands in for it a second one beside it.
+ */
+static void charge_share(struct limited_one *one)
+{
+    struct limit_bucket *bucket = &one->caller->local;
+    struct limit_ask ask = one->ref.ask;
+    struct limit_told told;
+    if (limited_counts_declines(one)) {
+        return; /* without the store it refuses nobody */
+    }
+    ask.rate = limit_rate_share(&ask.rate, fleet_of(one->exchange));
+    ask.flags = LIMIT_FORCE;
+    (void)limit_apply(&bucket, &ask, 1, now_of(one->exchange), &told);
+}
+
 /* ---- without a record ---- */
 
 void limited_stop_waiting(struct limited_one *one)
@@ -113,20 +135,46 @@ static void wait_for_store(struct limited_one *one)
     }
 }
 
-/* Asks for what is not in hand. True: an answer is waited for. */
-static bool ask_store(struct exchange *x)
+static bool lacks_token(const struct limited_one *one)
 {
-    bool waiting = false;
+    return limited_is_stored(one) && !one->failed && !one->outrun &&
+           lease_look(&one->caller->lease, one->exchange->now_us) == LEASE_ASK;
+}
+
+/* Of those without a token in hand the one that the store refused last; NULL: there is none, or one waits already. */
+static struct limited_one *next_to_ask(struct exchange *x)
+{
+    struct limited_one *next = NULL;
     for (int i = 0; i < x->limited->count; i++) {
         struct limited_one *one = &x->limited->each[i];
-        bool lacks = limited_is_stored(one) && !one->failed && !one->outrun &&
-                     lease_look(&one->caller->lease, x->now_us) == LEASE_ASK;
-        if (lacks && !list_linked(&one->in_waiters)) {
-            wait_for_store(one);
+        if (lacks_token(one) && (next == NULL || one->caller->refused_us > next->caller->refused_us)) {
+            next = one;
         }
-        waiting = waiting || list_linked(&one->in_waiters);
     }
-    return waiting;
+    return next;
+}
+
+static bool is_waiting(const struct exchange *x)
+{
+    for (int i = 0; i < x->limited->count; i++) {
+        if (list_linked(&x->limited->each[i].in_waiters)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * Asks for what is not in hand, one limit after the other and the likeliest to refuse first: a token that another limit's
+ * refusal leaves unused was charged for nothing. True: an answer is waited for.
+ */
+static bool ask_store(struct exchange *x)
+{
+    struct limited_one *one;
+    while (!is_waiting(x) && (one = next_to_ask(x)) != NULL) {
+        wait_for_store(one);
+    }
+    return is_waiting(x);
 }
 
 static bool denied_already(struct exchange *x)
@@ -148,14 +196,12 @@ static bool judge_without_store(struct exchange *x)
     struct limited_one *ones[LIMITS_MAX];
     struct limit_rate rates[LIMITS_MAX];
     int ones_count = 0;
-    uint32_t fleet = x->gate->store != NULL ? store_fleet(x->gate->store) : 1;
     for (int i = 0; i < x->limited->count; i++) {
         struct limited_one *one = &x->limited->each[i];
         enum conf_limit_store_down way = limits_are_shared(x) ? one->limit->conf->store_down : CONF_LIMIT_LOCAL;
         if (!limited_is_stored(one) || !one->failed) {
             continue;
         }
-        limiter_ask_ahead(one->caller, &one->ref); /* whether the store is back */
         if (way == CONF_LIMIT_CLOSED && !one->limit->shadow) {
             limited_count(one, one->limit->stat_denied, LIMIT_AT_CLOSED);
             return false;
@@ -165,7 +211,7 @@ static bool judge_without_store(struct exchange *x)
             continue;
         }
         ones[ones_count] = one;
-        rates[ones_count++] = limit_rate_share(&one->grade->rate, fleet);
+        rates[ones_count++] = limit_rate_share(&one->grade->rate, fleet_of(x));
     }
     limited_apply_here(ones, rates, ones_count, LIMIT_AT_LOCAL);
     return true;
@@ -190,6 +236,7 @@ static void use_tokens(struct exchange *x)
         struct limited_one *one = &x->limited->each[i];
         if (limited_is_stored(one) && !one->failed && lease_look(&one->caller->lease, x->now_us) == LEASE_HAS) {
             lease_use(&one->caller->lease, x->now_us);
+            charge_share(one);
             tell_of_lease(one);
             one->told.fits = true;
             limited_count(one, one->limit->stat_admitted, one->waited ? LIMIT_AT_STORE : LIMIT_AT_LEASE);
@@ -269,9 +316,11 @@ static void hear(struct limited_one *one, const struct limit_told *told, bool ad
 {
     one->told = *told;
     one->has_told = true;
+    lease_hear(&one->caller->lease, told, now_of(one->exchange));
     if (!told->fits) {
         limited_deny(one, LIMIT_AT_STORE);
     } else if (admitted) {
+        charge_share(one);
         limited_count(one, one->limit->stat_admitted, LIMIT_AT_STORE);
     }
 }

@@ -6,6 +6,8 @@
  */
 #include "exchange.h"
 
+#define HOLD_FULL_PERMILLE 500u
+
 /* In microseconds; the controller's target is 5 ms. */
 static const uint64_t delay_bounds_us[] = {1000,  2000,  5000,   10000,  25000,   50000,
                                            100000, 250000, 500000, 1000000, 2500000, 0};
@@ -160,6 +162,12 @@ bool shedding_refuses(struct exchange *x)
     }
     enum shed_class class = shedding_class(x);
     return shed_refuses(shed, class) && count_refused(x, class);
+}
+
+/* Half of all connections at most wait like this. */
+uint64_t shedding_hold_us(const struct exchange *x)
+{
+    return full_permille(x->gate) < HOLD_FULL_PERMILLE ? shed_hold_us(&x->gate->shedding.shed) : 0;
 }
 
 /*

@@ -35,6 +35,8 @@ enum shed_class shedding_class(const struct exchange *x);
  * away, by level. Counts it. Starts the timer where it rests.
  */
 bool shedding_refuses(struct exchange *x);
+/* How long the answer to such a request is held back; 0: it is not, and never where connections or buffers run short. */
+uint64_t shedding_hold_us(const struct exchange *x);
 /* Before a link: whether the share of the processor's concurrency that its class may fill is in use. Counts it. */
 bool shedding_refuses_link(struct exchange *x);
 

@@ -188,13 +188,18 @@ static void on_grant(struct lease *lease, uint64_t granted, uint64_t expires_us,
     }
 }
 
+void lease_hear(struct lease *lease, const struct limit_told *told, uint64_t now_us)
+{
+    lease->remaining = told->remaining;
+    lease->reset_at_us = sum_or_max(now_us, told->reset_us);
+}
+
 void lease_told(struct lease *lease, const struct limit_rate *rate, uint32_t fleet, uint64_t sent_us, uint64_t granted,
                 const struct limit_told *told, uint64_t random, uint64_t now_us)
 {
     CHECK(fleet > 0);
     lease->asking = false;
-    lease->remaining = told->remaining;
-    lease->reset_at_us = sum_or_max(now_us, told->reset_us);
+    lease_hear(lease, told, now_us);
     lease->low_max = tokens_wanted(lease, rate) > 1 ? hold_max(rate, fleet) / 2 : 0;
     runs_tidy(lease, now_us);
     if (granted > 0) {

@@ -166,6 +166,11 @@ bool shed_refuses(struct shed *shed, enum shed_class class)
     return refuses;
 }
 
+uint64_t shed_hold_us(const struct shed *shed)
+{
+    return shed->level * (SHED_HOLD_US_MAX / SHED_LEVEL_MAX);
+}
+
 uint32_t shed_room(enum shed_class class, uint32_t whole)
 {
     static const uint8_t percent[SHED_CLASS_COUNT] = {

@@ -77,6 +77,19 @@ def test_whoever_waits_as_told_is_admitted(store):
 
 
 @on_each_store
+def test_who_is_refused_by_one_limit_is_charged_by_none(store):
+    limits = {"all": {"by": "tenant", "rate": DAY, "burst": 20}, "here": {"by": ["tenant", "route"], "rate": DAY, "burst": 1}}
+    with Sandbox(dedup=KEY_FIELD) as sandbox, limited(store, sandbox, limits) as weir:
+        check_equal([pay(weir, None).status for _ in range(4)], [200, 429, 429, 429])
+        for _ in range(4):  # the refusal is remembered for a second; then the store is asked again
+            time.sleep(1.1)
+            check_refused(pay(weir, None), "here")
+        weir.change(limits={**limits, "here": {**limits["here"], "mode": "off"}})
+        weir.reload()
+        check(sum(pay(weir, None).status == 200 for _ in range(25)) >= 18, "19 were left, and one may have been asked for in vain")
+
+
+@on_each_store
 def test_requests_without_a_key_share_the_bucket(store):
     with Sandbox(dedup=KEY_FIELD) as sandbox, \
             limited(store, sandbox, {"all": {"by": "tenant", "rate": DAY, "burst": 4}}) as weir:
@@ -143,11 +156,27 @@ def test_a_new_connection_is_charged_before_its_tls():
                 try:
                     weir.ask("GET", "/x")
                     check(False, "served")
-                except Closed:
+                except (Closed, ConnectionError):
                     pass
             with case("open ones go on"):
                 check_equal(client.ask("GET", "/x").status, 200)
         check_equal(decisions(weir, "arrivals", decision="denied"), 1)
+
+
+def test_strangers_are_slowed_by_their_address():
+    import hashlib
+    import os
+    import tempfile
+    with tempfile.TemporaryDirectory() as folder, Processor() as processor:
+        path = os.path.join(folder, "tenants")
+        with open(path, "w") as file:
+            file.write(f"sha256:{hashlib.sha256(b'right').hexdigest()} acme basic\n")
+        limits = {"per-address": {"by": "client_ip", "rate": DAY, "burst": 3}, "writes": {"by": "tenant", "rate": DAY, "burst": 9}}
+        with Weir(processor, limits=limits, tenants={"known_file": path, "unknown": "refuse"},
+                  routes=[{"name": "all", "match": {"path": "/*"}, "to": "acme", "limits": ["per-address", "writes"]}]) as weir:
+            statuses = [weir.ask("GET", "/x", [f"Authorization: Bearer wrong-{n}"]).status for n in range(6)]
+            check_equal(statuses, [401] * 3 + [429] * 3)
+            check_equal(processor.requests(), [])
 
 
 def test_requests_at_once():

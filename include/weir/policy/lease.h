@@ -81,6 +81,8 @@ void lease_asked(struct lease *lease);
  */
 void lease_told(struct lease *lease, const struct limit_rate *rate, uint32_t fleet, uint64_t sent_us, uint64_t granted,
                 const struct limit_told *told, uint64_t random, uint64_t now_us);
+/* What the store said of the bucket with another question: nothing was asked for here. */
+void lease_hear(struct lease *lease, const struct limit_told *told, uint64_t now_us);
 /* No answer came. */
 void lease_lost(struct lease *lease);
 /* For RateLimit: tokens that this caller may still use, as far as is known here. */

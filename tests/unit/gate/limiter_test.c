@@ -119,7 +119,7 @@ static void test_strangers_share_what_is_left(void **state)
     limiter_unpin(shared);
     limiter_unpin(shared);
     limiter_unpin(pin(1u << 29, false)); /* one that is known has its own */
-    list_each (caller, after, &limiter->ring, struct caller, in_ring) {
+    list_each (caller, after, &limiter->strangers, struct caller, in_ring) {
         caller->lease.reset_at_us = 0; /* all is paid */
         caller->recent = false;
     }
@@ -128,6 +128,68 @@ static void test_strangers_share_what_is_left(void **state)
     assert_ptr_not_equal(own, shared);
     assert_int_equal(limiter->strangers_count, LIMITER_STRANGERS_MAX);
     limiter_unpin(own);
+}
+
+/* Half of the table is theirs, and not one place more: whoever is known finds one, and never shares. */
+static void test_strangers_that_owe_cost_the_known_nothing(void **state)
+{
+    (void)state;
+    uint64_t later_us = loop_now_us(loop) + 3600 * CLOCK_US_PER_S;
+    for (uint32_t i = 0; i < LIMITER_STRANGERS_MAX; i++) {
+        struct caller *caller = pin(i, true);
+        caller->lease.reset_at_us = later_us;
+        limiter_unpin(caller);
+    }
+    for (uint32_t i = 0; i < LIMITER_CALLERS_MAX - LIMITER_STRANGERS_MAX; i++) {
+        limiter_unpin(pin((1u << 20) + i, false));
+    }
+    assert_int_equal(table_count(limiter->callers), LIMITER_CALLERS_MAX);
+    assert_int_equal(limiter_callers_of(limiter, limit.id), LIMITER_CALLERS_MAX);
+    for (uint32_t i = 0; i < 600; i++) {
+        struct caller_name name = name_of((1u << 24) + i, false), before = name;
+        struct caller *caller = limiter_pin(limiter, &limit, &name);
+        assert_non_null(caller);
+        assert_memory_equal(name.hash, before.hash, sizeof name.hash);
+        limiter_unpin(caller);
+    }
+    assert_int_equal(limiter->strangers_count, LIMITER_STRANGERS_MAX);
+    assert_int_equal(limiter_callers_of(limiter, limit.id), LIMITER_CALLERS_MAX);
+    assert_int_equal(limiter_callers_of(limiter, 12345), 0);
+}
+
+/* Where not even those in use can go, one entry is kept for all who come. */
+static void test_a_table_in_use_has_one_place_left_for_all(void **state)
+{
+    (void)state;
+    struct caller **pinned = calloc(LIMITER_CALLERS_MAX, sizeof *pinned);
+    for (uint32_t i = 0; i < LIMITER_CALLERS_MAX; i++) {
+        pinned[i] = pin(i, false);
+    }
+    struct caller_name one = name_of(1u << 24, false), other = name_of((1u << 24) + 1, true);
+    struct caller *shared = limiter_pin(limiter, &limit, &one);
+    assert_non_null(shared);
+    assert_ptr_equal(limiter_pin(limiter, &limit, &other), shared);
+    limiter_unpin(shared);
+    limiter_unpin(shared);
+    for (uint32_t i = 0; i < LIMITER_CALLERS_MAX; i++) {
+        limiter_unpin(pinned[i]);
+    }
+    free(pinned);
+}
+
+/* What it owes in this process alone keeps a stranger, too. */
+static void test_a_stranger_that_owes_here_is_kept(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < LIMITER_STRANGERS_MAX; i++) {
+        struct caller *caller = pin(i, true);
+        caller->rate = (struct limit_rate){.units = 3600000000u, .drain = 1, .burst = 5}; /* 1 an hour */
+        caller->local = (struct limit_bucket){.debt = 3600000000u, .units = 3600000000u, .last_us = loop_now_us(loop)};
+        limiter_unpin(caller);
+    }
+    struct caller_name name = name_of(1u << 30, true), before = name;
+    limiter_unpin(limiter_pin(limiter, &limit, &name));
+    assert_memory_not_equal(name.hash, before.hash, sizeof name.hash);
 }
 
 /* ---- held ---- */
@@ -187,7 +249,7 @@ static void test_who_goes_on_for_long_is_an_event_once(void **state)
         limiter_unpin(caller);
     }
     int told = 0;
-    list_each (each, after, &limiter->ring, struct caller, in_ring) {
+    list_each (each, after, &limiter->known, struct caller, in_ring) {
         told += each->told_us != 0 ? 1 : 0;
     }
     assert_in_range(told, 10, 20); /* ten in any second; this may have taken two */
@@ -199,6 +261,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_caller_is_one_however_often_it_comes, begin, end),
         cmocka_unit_test_setup_teardown(test_the_table_is_bounded_and_keeps_who_is_in_use, begin, end),
         cmocka_unit_test_setup_teardown(test_strangers_share_what_is_left, begin, end),
+        cmocka_unit_test_setup_teardown(test_strangers_that_owe_cost_the_known_nothing, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_table_in_use_has_one_place_left_for_all, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_stranger_that_owes_here_is_kept, begin, end),
         cmocka_unit_test_setup_teardown(test_callers_that_are_refused_are_seen_the_most_first, begin, end),
         cmocka_unit_test_setup_teardown(test_who_goes_on_for_long_is_an_event_once, begin, end),
     };

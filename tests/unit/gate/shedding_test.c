@@ -9,8 +9,12 @@
 
 static char folder[64], secret[96];
 
+/* Of two clients, one is half: who is turned away is told at once. */
+#define AT_ONCE 2
+#define HELD_BACK 1000
+
 /* Keyed routes want a store, which is never opened here: its file of secrets is made. */
-static void open_classes(void)
+static void open_classes(uint32_t clients_max)
 {
     static const char routes[] =
         "{name: reports, match: {path: /reports}, to: acme, class: list}, "
@@ -26,7 +30,8 @@ static void open_classes(void)
     (void)snprintf(secret, sizeof secret, "%s/secret", folder);
     /* The listeners end here; what stands behind them in that line becomes a comment. */
     (void)snprintf(store, sizeof store, "}]\nstore: {type: embedded, path: %s/store, secret_file: %s}\n# ", folder, secret);
-    world_open((struct world_wishes){.listener = store, .processor = ", profile: stripe", .routes = routes});
+    world_open((struct world_wishes){
+        .listener = store, .processor = ", profile: stripe", .routes = routes, .clients_max = clients_max});
     far.answer = ANSWER;
 }
 
@@ -54,7 +59,7 @@ static uint64_t shed_count_all(void)
 
 static void set_level(uint32_t level)
 {
-    world.gate->shedding.shed.level = level;
+    world.gate->shedding.shed = (struct shed){.level = level};
 }
 
 /* Asks on a connection of its own, sees the answer, and tells whether it was refused as one of that class. */
@@ -122,7 +127,7 @@ static void test_the_class_of_a_request(void **state)
     };
 
     (void)state;
-    open_classes();
+    open_classes(AT_ONCE);
     for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
         set_level(ALL_BUT_PAYMENTS);
         if (is_shed(rows[i].request, rows[i].class) != (rows[i].class != SHED_PAYMENT)) {
@@ -136,7 +141,7 @@ static void test_the_class_of_a_request(void **state)
 static void test_the_credential_is_the_one_that_counts(void **state)
 {
     (void)state;
-    open_classes();
+    open_classes(AT_ONCE);
     set_level(100);
     assert_false(is_shed(REQUEST("GET", "/v1/payments/1", LIVE "X-Api-Key: sk_test_1\r\n"), SHED_TEST));
     assert_true(is_shed(REQUEST("GET", "/v1/payments/1", TEST "X-Api-Key: sk_live_1\r\n"), SHED_TEST));
@@ -166,7 +171,7 @@ static void test_level_by_level_a_class_more_is_turned_away(void **state)
     };
 
     (void)state;
-    open_classes();
+    open_classes(AT_ONCE);
     for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
         set_level(rows[i].level);
         assert_int_equal(is_shed(REQUEST("GET", "/batch", LIVE), SHED_BACKGROUND), rows[i].background);
@@ -186,7 +191,7 @@ static void test_a_question_for_an_outcome_is_never_shed(void **state)
 
     (void)state;
     assert_int_equal(shedding_class(&question), SHED_PAYMENT);
-    open_classes();
+    open_classes(AT_ONCE);
     set_level(ALL_BUT_PAYMENTS);
     near_open(&near);
     near_ask(&near, REQUEST("GET", "/.well-known/weir/outcome", TEST KEY), "HTTP/1.1 ");
@@ -195,6 +200,103 @@ static void test_a_question_for_an_outcome_is_never_shed(void **state)
     near_close(&near, false);
     assert_int_equal(shed_count_all(), 0);
     close_classes();
+}
+
+/* ---- held back ---- */
+
+static struct exchange *the_exchange(void)
+{
+    return list_first(&world.gate->exchanges, struct exchange, in_exchanges);
+}
+
+static bool is_held(void)
+{
+    return the_exchange() != NULL && the_exchange()->held;
+}
+
+/* Whoever is turned away does not ask again meanwhile; its body is read and thrown away, so that its connection is still good. */
+static void test_an_answer_that_turns_away_is_held_back(void **state)
+{
+    struct end near;
+    struct line line;
+
+    (void)state;
+    open_classes(HELD_BACK);
+    set_level(ALL_BUT_PAYMENTS);
+    uint64_t asked_us = clock_now_us();
+    near_open(&near);
+    near_say(&near, "POST /payouts HTTP/1.1\r\nHost: pay.example\r\nContent-Length: 8\r\n\r\npay!");
+    UNTIL(world.loop, is_held());
+    near_say(&near, "pay!");
+    UNTIL(world.loop, the_exchange()->request_whole);
+    assert_int_equal(the_exchange()->body.len, 0);
+    assert_int_equal(near.in_bytes, 0);
+    UNTIL(world.loop, near_has(&near, "\r\nWeir-Reason: shed\r\n"));
+    assert_true(clock_now_us() - asked_us >= 490 * 1000); /* the level may have fallen a little */
+    next_line(&line);
+    assert_verdict(&line, "shed", "not_sent", "weir", "B");
+    near_ask(&near, REQUEST("POST", "/keyless", "Weir-Class: payment\r\n"), "HTTP/1.1 503"); /* the connection goes on */
+    UNTIL(world.loop, near_count(&near, "\r\nWeir-Reason: shed\r\n") == 2);
+    next_line(&line);
+    near_close(&near, false);
+    close_classes();
+}
+
+static void test_who_leaves_while_it_is_held_back_is_gone(void **state)
+{
+    struct end near;
+    struct line line;
+
+    (void)state;
+    open_classes(HELD_BACK);
+    set_level(ALL_BUT_PAYMENTS);
+    near_open(&near);
+    near_say(&near, REQUEST("GET", "/reports", LIVE));
+    UNTIL(world.loop, is_held());
+    near_close(&near, true);
+    next_line(&line);
+    assert_verdict(&line, "client_gone", "not_sent", "client", "B");
+    close_classes();
+}
+
+static void test_a_body_that_breaks_while_it_is_held_back_ends_it(void **state)
+{
+    struct end near;
+    struct line line;
+
+    (void)state;
+    open_classes(HELD_BACK);
+    set_level(ALL_BUT_PAYMENTS);
+    near_open(&near);
+    near_say(&near, "POST /payouts HTTP/1.1\r\nHost: pay.example\r\nTransfer-Encoding: chunked\r\n\r\n");
+    UNTIL(world.loop, is_held());
+    near_ask(&near, "not a chunk\r\n", "\r\nWeir-Reason: bad_request\r\n");
+    next_line(&line);
+    assert_verdict(&line, "bad_request", "not_sent", "client", "B");
+    near_close(&near, false);
+    close_classes();
+}
+
+/* Connections that wait are connections, too: with half of all in use nobody is held back. */
+static void test_where_connections_run_short_nobody_is_held_back(void **state)
+{
+    struct end nears[5];
+    struct line line;
+
+    (void)state;
+    world_open((struct world_wishes){.clients_max = 10});
+    for (int i = 0; i < 5; i++) {
+        near_open(&nears[i]);
+    }
+    UNTIL(world.loop, world_state().clients == 5);
+    set_level(ALL_BUT_PAYMENTS);
+    near_ask(&nears[0], ASK, "\r\nWeir-Reason: shed\r\n");
+    next_line(&line);
+    assert_verdict(&line, "shed", "not_sent", "weir", "R");
+    for (int i = 0; i < 5; i++) {
+        near_close(&nears[i], false);
+    }
+    world_close();
 }
 
 /* ---- a processor's concurrency ---- */
@@ -329,6 +431,11 @@ static bool is_awake(void)
     return timer_armed(&world.gate->shedding.timer);
 }
 
+static uint64_t turn_count(void)
+{
+    return stats_get(world.stats, world.gate->shedding.stat_delay);
+}
+
 static void test_it_rests_until_somebody_asks_and_again_when_nobody_does(void **state)
 {
     struct end near;
@@ -348,7 +455,34 @@ static void test_it_rests_until_somebody_asks_and_again_when_nobody_does(void **
         assert_true(is_awake());
         UNTIL(world.loop, !is_awake());
     }
-    assert_true(stats_get(world.stats, world.gate->shedding.stat_delay) >= 3); /* one observation for each turn */
+    assert_true(turn_count() >= 3); /* one observation for each turn */
+    near_close(&near, false);
+    world_close();
+}
+
+/* Each request finds it awake: they must not put its next turn off. */
+static void test_requests_that_never_stop_do_not_keep_it_from_looking(void **state)
+{
+    uint64_t until_us = clock_now_us() + PATIENCE_US;
+    bool seen = false;
+    struct end near;
+    struct line line;
+
+    (void)state;
+    world_open((struct world_wishes){0});
+    far.answer = ANSWER;
+    near_open(&near);
+    near_ask(&near, ASK, "\r\n\r\nok");
+    next_line(&line);
+    for (int i = 2; !seen; i++) {
+        uint64_t due_us = world.gate->shedding.timer.due_us, turns = turn_count();
+        assert_true(clock_now_us() < until_us);
+        near_say(&near, ASK);
+        UNTIL(world.loop, near_count(&near, "\r\n\r\nok") == i);
+        next_line(&line);
+        seen = due_us != 0 && turn_count() == turns; /* it was awake all the time */
+        assert_true(!seen || world.gate->shedding.timer.due_us == due_us);
+    }
     near_close(&near, false);
     world_close();
 }
@@ -480,11 +614,16 @@ int main(void)
         cmocka_unit_test(test_a_profile_without_test_keys_knows_no_test_traffic),
         cmocka_unit_test(test_level_by_level_a_class_more_is_turned_away),
         cmocka_unit_test(test_a_question_for_an_outcome_is_never_shed),
+        cmocka_unit_test(test_an_answer_that_turns_away_is_held_back),
+        cmocka_unit_test(test_who_leaves_while_it_is_held_back_is_gone),
+        cmocka_unit_test(test_a_body_that_breaks_while_it_is_held_back_ends_it),
+        cmocka_unit_test(test_where_connections_run_short_nobody_is_held_back),
         cmocka_unit_test(test_a_class_has_its_share_of_a_processor_and_payments_the_rest),
         cmocka_unit_test(test_what_may_have_been_sent_is_not_turned_away_at_the_link),
         cmocka_unit_test(test_the_links_of_a_pool_are_places_too),
         cmocka_unit_test(test_where_the_share_is_all_of_it_a_request_waits_as_others_do),
         cmocka_unit_test(test_it_rests_until_somebody_asks_and_again_when_nobody_does),
+        cmocka_unit_test(test_requests_that_never_stop_do_not_keep_it_from_looking),
         cmocka_unit_test(test_it_does_not_rest_while_something_is_shed),
         cmocka_unit_test(test_a_gate_that_is_nearly_full_sheds),
         cmocka_unit_test(test_buffers_that_are_nearly_full_shed_too),

@@ -688,6 +688,22 @@ static void test_a_refusal_is_cached_to_the_microsecond(void **state)
     assert_int_equal(lease.refused_until_us, UINT64_MAX);
 }
 
+/* Begin brings news of the bucket along: what is told goes by it, what is in hand stays. */
+static void test_what_another_question_heard_is_known(void **state)
+{
+    const struct limit_told told = {.remaining = 7, .reset_us = 500};
+    struct lease lease = {0};
+
+    (void)state;
+    grant(&lease, 2, START_US, START_US);
+    lease_hear(&lease, &told, START_US);
+    assert_int_equal(lease_remaining(&lease, START_US), 9);
+    assert_int_equal(lease.reset_at_us, START_US + 500);
+    assert_int_equal(lease_look(&lease, START_US), LEASE_HAS);
+    lease_hear(&lease, &(struct limit_told){.reset_us = UINT64_MAX}, START_US);
+    assert_int_equal(lease.reset_at_us, UINT64_MAX);
+}
+
 /* What the store said an hour ago may have been another limit, or another store. */
 static void test_a_refusal_is_not_remembered_for_long(void **state)
 {
@@ -1150,6 +1166,7 @@ int main(void)
         cmocka_unit_test(test_the_refused_rest_for_the_turn_of_the_fleet),
         cmocka_unit_test(test_a_refusal_is_cached_to_the_microsecond),
         cmocka_unit_test(test_a_refusal_is_not_remembered_for_long),
+        cmocka_unit_test(test_what_another_question_heard_is_known),
         cmocka_unit_test(test_a_token_in_hand_wins_over_a_refusal),
         cmocka_unit_test(test_demand_is_what_comes),
         cmocka_unit_test(test_demand_counts_all_that_come_at_one_time),

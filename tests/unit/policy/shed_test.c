@@ -289,6 +289,15 @@ static void test_classes_are_thinned_apart(void **state)
     assert_int_equal(lists, 50);
 }
 
+static void test_refusals_are_held_back_the_longer_the_higher_the_level(void **state)
+{
+    (void)state;
+    for (uint32_t level = 0; level <= SHED_LEVEL_MAX; level++) {
+        const struct shed shed = {.level = level};
+        assert_int_equal(shed_hold_us(&shed), level * SHED_HOLD_US_MAX / SHED_LEVEL_MAX);
+    }
+}
+
 static void test_the_room_of_a_class_is_rounded_up_and_never_nothing(void **state)
 {
     static const struct row {
@@ -496,6 +505,7 @@ int main(void)
         cmocka_unit_test(test_a_class_begins_to_lose_where_the_one_below_has_lost_everything),
         cmocka_unit_test(test_a_class_is_thinned_evenly_and_exactly),
         cmocka_unit_test(test_classes_are_thinned_apart),
+        cmocka_unit_test(test_refusals_are_held_back_the_longer_the_higher_the_level),
         cmocka_unit_test(test_the_room_of_a_class_is_rounded_up_and_never_nothing),
         cmocka_unit_test(test_classes_have_the_names_of_the_configuration),
         cmocka_unit_test_setup(test_under_constant_load_it_finds_its_level_and_does_not_flap, setup),
