@@ -7,13 +7,14 @@ end, and a refusal is false only where no moment within it, however unlucky, cou
 
 import bisect
 import contextlib
+import json
 import os
 import time
 
 from harness import case, check, check_equal, wait_until
 from harness.http import request
 from harness.load import Load, Stream
-from harness.payments import HOUSE, KEY_FIELD, SHORT, body_of, headers_of, write_secret
+from harness.payments import HOUSE, KEY_FIELD, SHORT, body_of, headers_of, pay, write_secret
 from harness.processor import Sandbox
 from harness.redis import Redis
 from harness.weir import Weir
@@ -299,12 +300,13 @@ def test_refusals_cost_redis_next_to_nothing():
         granted_max = burst + rate * (took_s + LEASE_S)
         refused_max = count * (took_s / (turn_s / 2) + 1)
         own = 2 * count * (took_s + 2)  # what a weir reads and writes about itself
-        print(f"{refused} refused, {stream.count(200)} admitted, {questions:.0f} questions, at most "
-              f"{granted_max + refused_max:.0f}; GET {after['get'] - before['get']}, SET {after['set'] - before['set']} in {took_s:.1f} s")
+        gets, sets = (after[name] - before[name] for name in ("get", "set"))
+        print(f"{refused} refused, {stream.count(200)} admitted in {took_s:.1f} s: {questions:.0f} questions, "
+              f"at most {granted_max + refused_max:.0f}; GET {gets}, SET {sets}")
         with case("questions"):  # lease.lua looks at its bucket once, and writes it where it grants
             check(questions <= granted_max + refused_max, f"{questions} questions for {refused} refusals")
-            check(after["get"] - before["get"] <= granted_max + refused_max + own, f"{after} after {before}")
-            check(after["set"] - before["set"] <= granted_max + own, f"{after} after {before}")
+            check(gets <= granted_max + refused_max + own, f"{after} after {before}")
+            check(sets <= granted_max + own, f"{after} after {before}")
         with case("all others were refused from memory"):
             cached = fleet.decisions(decision="denied", where="cache")
             check(cached >= refused - refused_max * 2 * stream.connections, f"{cached} of {refused}")
@@ -385,3 +387,42 @@ def test_more_takes_effect_for_who_was_refused():
             wait_until(lambda: ask(number).status == 200, 10, f"weir {number} to admit")
         check_equal(ask(0).status, 429)
         check(fleet.decisions(decision="denied", where="cache") > 0, "nobody was refused from memory")
+
+
+def in_turn(fleet, tenant, count, keyed, path="/v1/payments"):
+    """At one weir after the other: (status, the limits that refused) of each."""
+    found = []
+    for number in range(count):
+        key = f"{tenant}-{path}-{number}" if keyed(number) else None
+        answer = pay(fleet.weirs[number % len(fleet.weirs)], key, tenant=tenant, path=path)
+        found.append((answer.status, json.loads(answer.body).get("violated-policies") if answer.status == 429 else None))
+    return found
+
+
+def test_a_shadow_counts_over_the_fleet_what_enforcing_would_have_refused():
+    limits = {name: {"by": "tenant", "rate": "1/day", "burst": 5, "mode": name} for name in ("shadow", "enforce")}
+    routes = [{"match": {"path": "/v1/payments"}, "limits": ["shadow"]}, {"limits": ["enforce"]}]
+    ways = {"with keys": lambda number: True, "without": lambda number: False, "by turns": lambda number: number % 3 == 0}
+    for name, keyed in ways.items():
+        with case(name), Fleet(2, limits=limits, routes=routes) as fleet:
+            check_equal(in_turn(fleet, "sk_1", 12, keyed), [(200, None)] * 12)
+            check_equal(in_turn(fleet, "sk_1", 12, keyed, "/v1/payment_intents"), [(200, None)] * 5 + [(429, ["enforce"])] * 7)
+            for mode in limits:
+                counts = [fleet.metric("weir_ratelimit_decisions_total", limit=mode, mode=mode, decision=decision)
+                          for decision in ("admitted", "denied")]
+                check_equal(counts, [5, 7], mode)
+
+
+def test_whom_one_limit_refuses_the_others_do_not_charge():
+    limits = {"all": {"by": "tenant", "rate": "1/day", "burst": 5}, "route": {"by": ["tenant", "route"], "rate": "1/day", "burst": 2}}
+    routes = [{"match": {"path": "/v1/payments"}}, {"limits": ["all"]}]
+    with Fleet(2, limits=limits, routes=routes) as fleet:
+        for tenant, has_key in (("sk_1", True), ("sk_2", False)):
+            with case("with keys" if has_key else "without keys"):
+                check_equal(in_turn(fleet, tenant, 6, lambda number: has_key), [(200, None)] * 2 + [(429, ["route"])] * 4)
+                check_equal(in_turn(fleet, tenant, 5, lambda number: has_key, "/v1/payment_intents"),
+                            [(200, None)] * 3 + [(429, ["all"])] * 2)
+        with case("both are named"):
+            check_equal(in_turn(fleet, "sk_2", 2, lambda number: True), [(429, ["all", "route"])] * 2)
+        with case("and a replay asks neither"):
+            check_equal(in_turn(fleet, "sk_1", 2, lambda number: True), [(200, None)] * 2)
