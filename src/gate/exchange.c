@@ -117,22 +117,45 @@ static bool is_stranger(const struct exchange *x)
     return generation_conf(x->generation)->tenants.refuse_unknown && !scope_of(x).known;
 }
 
-static enum step shed(struct exchange *x)
+/* A body that is thrown away so that the connection can go on: beyond it a new connection is cheaper. */
+#define REFUSED_BODY_BYTES_MAX 65536u
+
+/* Whether the rest of a request that is refused is on its way and worth waiting for. */
+static bool body_is_small(const struct exchange *x)
 {
-    return end_here(x, REASON_SHED, ENDED_BY_WEIR, "more comes in than can be served: requests of its class wait");
+    const struct http_head *head = x->head;
+    return !x->request_whole && !head->expects_continue && head->framing == HTTP_FRAMING_LENGTH &&
+           head->content_length > 0 && head->content_length <= REFUSED_BODY_BYTES_MAX;
 }
 
-/* A refusal costs nearly half of what serving costs: who waits for one does not ask again meanwhile. */
-static enum step turn_away(struct exchange *x)
+void exchange_refuse(struct exchange *x, enum reason reason, enum ended_by by, const char *why, uint64_t hold_us)
 {
-    uint64_t hold_us = shedding_hold_us(x);
-    if (hold_us == 0) {
-        return shed(x);
+    if (x->phase != PHASE_ROUTE || (hold_us == 0 && !body_is_small(x))) {
+        exchange_end(x, reason, by, why);
+        return;
     }
     x->held = true;
-    timer_set_after(&x->timer, hold_us);
+    x->held_until_us = x->now_us + hold_us;
+    x->reason = reason;
+    x->ended_by = by;
+    (void)bytes_to_text(bytes_from_text(why), x->why, sizeof x->why);
     exchange_enter(x, PHASE_BODY);
-    return STEP_WAIT;
+}
+
+/* It is refused: its body goes by, its answer waits as long as it should. */
+static enum step step_held(struct exchange *x)
+{
+    if (x->fault != HTTP_FAULT_NONE) {
+        return end_here(x, reason_of_fault(x->fault), ended_by_fault(x), x->fault_text);
+    }
+    uint64_t body_due_us = x->phase_at_us[PHASE_ROUTE] + x->listener->body_ms * CLOCK_US_PER_MS;
+    bool comes = body_is_small(x) && x->now_us < body_due_us;
+    if (x->now_us < x->held_until_us || comes) {
+        x->timed_out = false;
+        timer_set(&x->timer, x->now_us < x->held_until_us ? x->held_until_us : body_due_us);
+        return STEP_WAIT;
+    }
+    return end_here(x, x->reason, x->ended_by, x->why);
 }
 
 static enum step step_route(struct exchange *x)
@@ -154,18 +177,20 @@ static enum step step_route(struct exchange *x)
     }
     take_route(x, route);
     if (stranger) { /* whoever tries one credential after the other is slowed by its address */
-        return limits_enter(x, false) == LIMITS_ENDED ? STEP_WAIT
+        return limits_enter(x, false) == LIMITS_ENDED ? STEP_NEXT
                                                       : end_here(x, REASON_UNKNOWN_TENANT, ENDED_BY_CLIENT, "");
     }
     uint64_t body_max = route->body_bytes_max != 0 ? route->body_bytes_max : x->listener->body_bytes;
     if (head->framing == HTTP_FRAMING_LENGTH && head->content_length > body_max) {
         return end_here(x, REASON_BODY_TOO_LARGE, ENDED_BY_CLIENT, "Content-Length is above the limit");
     }
-    if (shedding_refuses(x)) {
-        return turn_away(x);
+    if (shedding_refuses(x)) { /* turning away costs nearly half of serving: who waits for it does not ask again meanwhile */
+        exchange_refuse(x, REASON_SHED, ENDED_BY_WEIR, "more comes in than can be served: requests of its class wait",
+                        shedding_hold_us(x));
+        return STEP_NEXT;
     }
     if (limits_enter(x, true) == LIMITS_ENDED) {
-        return STEP_WAIT;
+        return STEP_NEXT;
     }
     if (head->expects_continue && head->framing != HTTP_FRAMING_NONE && !x->request_whole) {
         x->client->ops->go_on(x->client);
@@ -178,10 +203,10 @@ static enum step step_route(struct exchange *x)
 
 static enum step step_body(struct exchange *x)
 {
-    if (x->held && x->timed_out) {
-        return shed(x);
+    if (x->held) {
+        return step_held(x);
     }
-    if (request_broke(x) || x->held) {
+    if (request_broke(x)) {
         return STEP_WAIT;
     }
     if (!x->request_whole) {

@@ -53,7 +53,8 @@ struct exchange {
     struct claim *claim;              /* on the record of its key; in the arena; NULL: none */
     struct limited *limited;          /* the limits that apply; in the arena; NULL: none do */
     bool safe_method, keyed, streams_request;
-    bool held;                        /* it is shed: its body is thrown away, and its answer waits */
+    bool held;                        /* it is refused: its body is thrown away, and its answer waits for that, or longer */
+    uint64_t held_until_us;
     bool asks_outcome;                /* it is a question to weir itself */
     bool admitted;                    /* the way to its record is through: it has it, or needs none */
     bool head_sent;                   /* the request's head went to the link */
@@ -113,6 +114,13 @@ void exchange_on_cut(struct exchange *x);
 void exchange_step(struct exchange *x);
 /* Ends it: idempotent. What may be undone is decided by exchange_sent(x). Answers the client when nothing was yet. */
 void exchange_end(struct exchange *x, enum reason reason, enum ended_by by, const char *why);
+
+/*
+ * The same for one that is refused with its route: a small body that is on its
+ * way goes by first, so that the connection lives, and the answer waits for
+ * `hold_us`. The exchange may be over then, or wait in BODY: step on.
+ */
+void exchange_refuse(struct exchange *x, enum reason reason, enum ended_by by, const char *why, uint64_t hold_us);
 
 /* Moves on to another phase; refuses a move that the story does not have. The only place that sets the phase. */
 void exchange_enter(struct exchange *x, enum exchange_phase phase);

@@ -119,8 +119,8 @@ enum limits limits_refuse(struct exchange *x)
     for (int i = 0; i < x->limited->count; i++) {
         crowd = crowd && !(x->limited->each[i].refused && limited_is_rate(&x->limited->each[i]));
     }
-    exchange_end(x, crowd ? REASON_CONCURRENCY_LIMITED : REASON_RATE_LIMITED, ENDED_BY_CLIENT,
-                 limits_why(x, why, sizeof why));
+    exchange_refuse(x, crowd ? REASON_CONCURRENCY_LIMITED : REASON_RATE_LIMITED, ENDED_BY_CLIENT,
+                    limits_why(x, why, sizeof why), 0);
     return LIMITS_ENDED;
 }
 

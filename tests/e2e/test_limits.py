@@ -146,6 +146,28 @@ def test_an_address_counts_in_the_process_and_by_what_trusted_peers_say():
             check_equal(ask("2001:db8:1:3::1").status, 200)
 
 
+def test_a_refused_caller_keeps_its_connection():
+    limits = {"per-address": {"by": "client_ip", "rate": DAY, "burst": 1}}
+    route = {"name": "all", "match": {"path": "/*"}, "to": "acme", "limits": ["per-address"]}
+    with Processor() as processor, Weir(processor, limits=limits, routes=[route]) as weir, weir.client() as client:
+        check_equal(client.ask("POST", "/x", [], b"x" * 1000).status, 200)
+        for size in (0, 10, 60000):
+            with case(f"a body of {size} goes by"):
+                check_refused(client.ask("POST", "/x", [], b"x" * size), "per-address")
+        with case("one that comes late, too"):
+            client.send(b"POST /x HTTP/1.1\r\nHost: pay.example.com\r\nContent-Length: 10\r\n\r\n")
+            time.sleep(0.1)
+            client.send(b"0123456789")
+            check_refused(client.read_response(), "per-address")
+        with case("who asks first is told at once"):
+            client.send(b"POST /x HTTP/1.1\r\nHost: pay.example.com\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n")
+            check_refused(client.read_response(), "per-address")
+        with case("a large one is not waited for"), weir.client() as other:
+            other.send(b"POST /x HTTP/1.1\r\nHost: pay.example.com\r\nContent-Length: 200000\r\n\r\n")
+            check_refused(other.read_response(), "per-address")
+        check_equal(len(processor.requests()), 1)
+
+
 def test_a_new_connection_is_charged_before_its_tls():
     limits = {"arrivals": {"by": "client_ip", "rate": DAY, "burst": 3}}
     with Processor() as processor, Weir(processor, listener={"limits": {"accept": ["arrivals"]}}, limits=limits) as weir:
