@@ -125,7 +125,7 @@ static bool body_is_small(const struct exchange *x)
 {
     const struct http_head *head = x->head;
     return !x->request_whole && !head->expects_continue && head->framing == HTTP_FRAMING_LENGTH &&
-           head->content_length > 0 && head->content_length <= REFUSED_BODY_BYTES_MAX;
+           head->content_length <= REFUSED_BODY_BYTES_MAX;
 }
 
 void exchange_refuse(struct exchange *x, enum reason reason, enum ended_by by, const char *why, uint64_t hold_us)
