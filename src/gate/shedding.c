@@ -161,7 +161,7 @@ bool shedding_refuses(struct exchange *x)
         return false;
     }
     enum shed_class class = shedding_class(x);
-    return shed_refuses(shed, class) && count_refused(x, class);
+    return shed_refuses(shed, class, loop_waited_us(x->gate->options.loop)) && count_refused(x, class);
 }
 
 /* Half of all connections at most wait like this. */

@@ -73,6 +73,7 @@ struct loop {
     struct load load;
     uint64_t started_us;
     uint64_t now_us;            /* of this event; 0: not read yet */
+    uint64_t turn_us;           /* ditto, of the first of this turn that asked */
     struct tls_io *tls;         /* owned; made by the first TLS stream */
     char read[LOOP_READ_BYTES]; /* what the streams of this loop read into */
 };

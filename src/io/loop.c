@@ -91,6 +91,8 @@ static void on_prepare(uv_prepare_t *prepare)
         load_count(loop, now_us, idle_ns);
         load->turned = true;
     }
+    loop->turn_us = 0;
+    loop->now_us = 0;
     load->poll_us = now_us;
     load->poll_idle_ns = idle_ns;
     load->taken_work_us = load->taken_idle_us = 0;
@@ -274,8 +276,14 @@ uint64_t loop_now_us(struct loop *loop)
 {
     if (loop->now_us == 0) {
         loop->now_us = clock_now_us();
+        loop->turn_us = loop->turn_us == 0 ? loop->now_us : loop->turn_us;
     }
     return loop->now_us;
+}
+
+uint64_t loop_waited_us(struct loop *loop)
+{
+    return loop_now_us(loop) - loop->turn_us;
 }
 
 struct blocks *loop_blocks(struct loop *loop)

@@ -31,6 +31,9 @@
 #define SETTLED_US UINT64_C(60000000)     /* since the last step up */
 
 #define SHARE_WHOLE 100u
+#define LEVEL_OF_WRITES (3 * SHARE_WHOLE) /* nothing below them is left to shed */
+#define WAITED_LONG_US (2 * DELAY_OVER_US)
+#define WAITED_STEP_US UINT64_C(100) /* beyond it a request is judged by one level more for each */
 
 const char *shed_class_name(enum shed_class class)
 {
@@ -139,18 +142,18 @@ static uint32_t share_above(uint32_t level, uint32_t from)
     return level - from < SHARE_WHOLE ? level - from : SHARE_WHOLE;
 }
 
-uint32_t shed_share(const struct shed *shed, enum shed_class class)
+static uint32_t share_at(uint32_t level, enum shed_class class)
 {
     switch (class) {
     case SHED_BACKGROUND:
     case SHED_TEST:
-        return share_above(shed->level, 0);
+        return share_above(level, 0);
     case SHED_LIST:
-        return share_above(shed->level, SHARE_WHOLE);
+        return share_above(level, SHARE_WHOLE);
     case SHED_READ:
-        return share_above(shed->level, 2 * SHARE_WHOLE);
+        return share_above(level, 2 * SHARE_WHOLE);
     case SHED_WRITE:
-        return share_above(shed->level, 3 * SHARE_WHOLE);
+        return share_above(level, LEVEL_OF_WRITES);
     case SHED_PAYMENT:
     case SHED_CLASS_COUNT:
         break;
@@ -158,9 +161,24 @@ uint32_t shed_share(const struct shed *shed, enum shed_class class)
     return 0;
 }
 
-bool shed_refuses(struct shed *shed, enum shed_class class)
+uint32_t shed_share(const struct shed *shed, enum shed_class class)
 {
-    uint32_t owed = shed->owed[class] + shed_share(shed, class);
+    return share_at(shed->level, class);
+}
+
+/* The level as it is for one that waited: the last in a long turn is many times the target late. */
+static uint32_t level_for(const struct shed *shed, uint64_t waited_us)
+{
+    if (shed->raises == 0 || waited_us <= WAITED_LONG_US || shed->level >= LEVEL_OF_WRITES) {
+        return shed->level;
+    }
+    uint64_t level = shed->level + (waited_us - WAITED_LONG_US) / WAITED_STEP_US;
+    return level < LEVEL_OF_WRITES ? (uint32_t)level : LEVEL_OF_WRITES;
+}
+
+bool shed_refuses(struct shed *shed, enum shed_class class, uint64_t waited_us)
+{
+    uint32_t owed = shed->owed[class] + share_at(level_for(shed, waited_us), class);
     bool refuses = owed >= SHARE_WHOLE;
     shed->owed[class] = refuses ? owed - SHARE_WHOLE : owed;
     return refuses;

@@ -52,6 +52,8 @@ void loop_undefer(struct deferred *deferred);
  * event notes; clock_now_us is for measuring within one.
  */
 uint64_t loop_now_us(struct loop *loop);
+/* For how long this turn has been handling others already: what this event waited at least. */
+uint64_t loop_waited_us(struct loop *loop);
 
 /* Microseconds spent waiting for events since the start (uv_metrics_idle_time), and since the start in all. */
 uint64_t loop_idle_us(const struct loop *loop);

@@ -55,8 +55,13 @@ struct shed {
 bool shed_turn(struct shed *shed, const struct shed_signals *signals, uint64_t now_us);
 /* Of a hundred requests of this class so many are shed now. */
 uint32_t shed_share(const struct shed *shed, enum shed_class class);
-/* Whether this request is one of them: evenly thinned, without chance. */
-bool shed_refuses(struct shed *shed, enum shed_class class);
+/*
+ * Whether this request is one of them: evenly thinned, without chance. While
+ * there is standing delay, one that waited for long (`waited_us`, in its turn of
+ * the loop) is judged as by a higher level, up to all but payments and writes:
+ * the turn gets shorter at once, whatever the level has to rise yet.
+ */
+bool shed_refuses(struct shed *shed, enum shed_class class, uint64_t waited_us);
 /*
  * How long the answer to one that is shed is held back: the longer the higher
  * the level. Turning away costs nearly half of what serving costs, and who is

@@ -5,6 +5,8 @@
  */
 #include "io_support.h"
 
+#include <signal.h>
+
 #define MS UINT64_C(1000)
 
 static uint64_t now_us, idle_ns;
@@ -233,6 +235,44 @@ static void test_a_turn_that_is_taken_in_its_middle_is_counted_once(void **state
     assert_int_equal(second.work_us_max, 70 * MS);
 }
 
+struct waiter {
+    struct loop *loop;
+    int count;
+    uint64_t waited_us[2];
+};
+
+/* Asks twice and works for 7 ms. */
+static void on_waiter(void *owner, int signum)
+{
+    struct waiter *waiter = owner;
+
+    (void)signum;
+    waiter->waited_us[waiter->count] = loop_waited_us(waiter->loop);
+    pass(0, 7 * MS);
+    assert_int_equal(loop_waited_us(waiter->loop), waiter->waited_us[waiter->count]); /* it is of the event */
+    waiter->count++;
+}
+
+static void test_an_event_waits_for_those_before_it_in_its_turn(void **state)
+{
+    struct loop *loop = begin();
+    struct waiter waiter = {.loop = loop};
+
+    (void)state;
+    assert_true(loop_on_signal(loop, SIGUSR1, on_waiter, &waiter));
+    assert_true(loop_on_signal(loop, SIGUSR2, on_waiter, &waiter));
+    for (int turn = 0; turn < 2; turn++) {
+        waiter.count = 0;
+        assert_int_equal(raise(SIGUSR1), 0);
+        assert_int_equal(raise(SIGUSR2), 0);
+        turn_of(loop, 50 * MS, 0, NULL);
+        assert_int_equal(waiter.count, 2);
+        assert_int_equal(waiter.waited_us[0], 0); /* what it waited in the poll before was for nobody */
+        assert_int_equal(waiter.waited_us[1], 7 * MS);
+    }
+    (void)end(loop);
+}
+
 struct alarm {
     struct timer timer;
     bool fired;
@@ -274,6 +314,7 @@ int main(void)
         cmocka_unit_test(test_one_long_turn_among_short_ones_is_no_standing_delay),
         cmocka_unit_test(test_a_take_begins_the_next_interval),
         cmocka_unit_test(test_a_turn_that_is_taken_in_its_middle_is_counted_once),
+        cmocka_unit_test(test_an_event_waits_for_those_before_it_in_its_turn),
         cmocka_unit_test(test_it_tells_how_late_a_timer_was),
     };
 

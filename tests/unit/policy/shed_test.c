@@ -267,7 +267,7 @@ static void test_a_class_is_thinned_evenly_and_exactly(void **state)
         for (int class = 0; class < SHED_CLASS_COUNT; class++) {
             uint32_t share = shed_share(&shed, (enum shed_class)class), refused = 0;
             for (uint32_t asked = 1; asked <= 1000; asked++) {
-                refused += shed_refuses(&shed, (enum shed_class)class) ? 1 : 0;
+                refused += shed_refuses(&shed, (enum shed_class)class, 0) ? 1 : 0;
                 assert_int_equal(refused, asked * share / 100); /* at every moment, not only in the end */
             }
         }
@@ -282,11 +282,74 @@ static void test_classes_are_thinned_apart(void **state)
 
     (void)state;
     for (int i = 0; i < 1000; i++) {
-        lists += i % 10 == 0 && shed_refuses(&shed, SHED_LIST) ? 1 : 0;
-        assert_true(shed_refuses(&shed, SHED_TEST));
-        assert_false(shed_refuses(&shed, SHED_PAYMENT));
+        lists += i % 10 == 0 && shed_refuses(&shed, SHED_LIST, 0) ? 1 : 0;
+        assert_true(shed_refuses(&shed, SHED_TEST, 0));
+        assert_false(shed_refuses(&shed, SHED_PAYMENT, 0));
     }
     assert_int_equal(lists, 50);
+}
+
+/* In a hundred; the share at the level that such a wait stands for. */
+static uint32_t share_after(uint64_t waited_us, enum shed_class class)
+{
+    struct shed shed = {0};
+    uint32_t refused = 0;
+
+    (void)shed_turn(&shed, &late, START);
+    for (int i = 0; i < 100; i++) {
+        refused += shed_refuses(&shed, class, waited_us) ? 1 : 0;
+    }
+    return refused;
+}
+
+static void test_who_waited_long_in_a_standing_delay_is_shed_by_a_higher_level(void **state)
+{
+    static const struct row {
+        uint64_t waited_us;
+        enum shed_class class;
+        uint32_t share;
+    } rows[] = {
+        {10000, SHED_TEST, 2},      {10100, SHED_TEST, 3},     {15000, SHED_TEST, 52},   {20000, SHED_TEST, 100},
+        {19000, SHED_LIST, 0},      {25000, SHED_LIST, 52},    {25000, SHED_READ, 0},    {35000, SHED_READ, 52},
+        {40000, SHED_READ, 100},    {60 * SECOND, SHED_READ, 100}, {60 * SECOND, SHED_WRITE, 0},
+        {60 * SECOND, SHED_PAYMENT, 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        assert_int_equal(share_after(rows[i].waited_us, rows[i].class), rows[i].share);
+    }
+}
+
+/* A burst: the interval before it was a good one. */
+static void test_a_long_wait_alone_sheds_nobody(void **state)
+{
+    struct shed shed = {0};
+    uint64_t now_us = START;
+
+    (void)state;
+    (void)turns(&shed, &late, &now_us, SHED_TURN_US);
+    (void)turns(&shed, &calm, &now_us, SHED_TURN_US);
+    assert_int_equal(shed.level, 2);
+    for (int i = 0; i < 40; i++) {
+        assert_false(shed_refuses(&shed, SHED_TEST, SECOND));
+    }
+}
+
+/* Where writes are shed by level, waiting makes it neither more nor less. */
+static void test_a_long_wait_does_not_lower_the_level(void **state)
+{
+    struct shed shed;
+    uint64_t now_us = START;
+    uint32_t refused = 0;
+
+    (void)state;
+    raise_all(&shed, &now_us);
+    shed.level = 350;
+    for (int i = 0; i < 100; i++) {
+        refused += shed_refuses(&shed, SHED_WRITE, SECOND) ? 1 : 0;
+    }
+    assert_int_equal(refused, 50);
 }
 
 static void test_refusals_are_held_back_the_longer_the_higher_the_level(void **state)
@@ -505,6 +568,9 @@ int main(void)
         cmocka_unit_test(test_a_class_begins_to_lose_where_the_one_below_has_lost_everything),
         cmocka_unit_test(test_a_class_is_thinned_evenly_and_exactly),
         cmocka_unit_test(test_classes_are_thinned_apart),
+        cmocka_unit_test(test_who_waited_long_in_a_standing_delay_is_shed_by_a_higher_level),
+        cmocka_unit_test(test_a_long_wait_alone_sheds_nobody),
+        cmocka_unit_test(test_a_long_wait_does_not_lower_the_level),
         cmocka_unit_test(test_refusals_are_held_back_the_longer_the_higher_the_level),
         cmocka_unit_test(test_the_room_of_a_class_is_rounded_up_and_never_nothing),
         cmocka_unit_test(test_classes_have_the_names_of_the_configuration),
