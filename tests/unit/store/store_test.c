@@ -528,6 +528,7 @@ static void test_who_forgets_a_question_about_a_limit_is_not_told(void **state)
     UNTIL(both.bench.loop, next.told == 1);
     assert_int_equal(next.granted, 0);
     assert_int_equal(asked.told + unasked.told + charge.told, 0);
+    assert_int_equal(bench_metric(&both.bench, "weir_store_requests_total{op=\"lease\",result=\"down\"}"), 0); /* nor counted */
     assert_int_equal(bench_metric(&both.bench, "weir_store_requests_total{op=\"charge\",result=\"ok\"}"), 1);
     assert_int_equal(both.bench.store->limits_pool.count_used, 0);
     close_both(&both);
