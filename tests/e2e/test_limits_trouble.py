@@ -22,7 +22,7 @@ RUN = 5            # LEASE_PATIENCE_RUN
 PROBE_S = 0.2      # LEASE_PROBE_US, less a fifth
 STRANGERS_MAX = 32768
 # Short enough to be waited for, long enough that a busy machine is no trouble of Redis.
-STORE = {"limit_timeout": "200ms", "begin_timeout": "500ms"}
+STORE = {"limit_timeout": "500ms", "begin_timeout": "2s"}
 
 
 def read(weir, tenant="sk_1", target="/bytes/16", headers=()):
@@ -180,9 +180,12 @@ def test_each_weir_holds_its_callers_to_its_share():
                 check_store_down(pay(weir, "order-1"))
         with case("what operators read"):
             told = json.loads(fleet.weirs[0].verb("limits", "--json", expected=0)[1])
+            check_equal((told["fleet"], told["store_away"]), (2, True))
             row = told["limits"][0]
             check_equal((row["admitted"], row["refused"]), (decisions(fleet.weirs[0], decision="admitted"),
                                                             decisions(fleet.weirs[0], decision="denied")))
+            check_equal(row["callers"], fleet.weirs[0].metric("weir_ratelimit_callers"))
+            check_equal(sum(held["refused"] for held in told["held"]), row["refused"])
         with case("one that dies meanwhile leaves its share to nobody, until Redis is there again"):
             fleet.weirs.pop().kill()
             check_equal(statuses(fleet.weirs[0], 4, tenant="sk_3"), [200] * 3 + [429])
@@ -279,7 +282,7 @@ def check_outage(fleet, fail, heal, forgets=False):
         wait_until(lambda: not any(map(is_away, fleet.weirs)), 30, "limits that are shared again")
         wait_until(lambda: all(weir.metric("weir_store_up") == 1 for weir in fleet.weirs), 30, "the store")
         wait_asked(load, [over, paid], 100, weirs=range(count))
-        check({shot.status for shot in paid.shots[-20:]} <= {200, 429, None}, "payments are taken again")
+        wait_until(lambda: any(shot.status in (200, 429) for shot in paid.shots[-20:]), 30, "payments that are taken again")
     for stream in (over, paid, calm):
         check_equal(odd_of(stream.shots), [], f"{stream.name}: odd answers")
     check_equal({shot.status for shot in over.shots + calm.shots} - {429}, {200})
