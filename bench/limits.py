@@ -23,6 +23,7 @@ from harness.load import Load, Stream  # noqa: E402
 
 LEASE_S = 0.2                            # LEASE_US of include/weir/policy/lease.h
 READS_PER_S, READS_TRIPS_MAX = 1000, 0.2
+REFUSED_TRIPS_MAX = 0.05                 # about none
 PAYMENTS_PER_S = 200
 ROOMY_RATE, ROOMY_BURST = 1200, 600      # above what is asked of it
 TIGHT_RATE, TIGHT_BURST = 100, 50        # a third of what is asked of it
@@ -333,6 +334,9 @@ def budget_list(results):
             yield "begin / payment, " + weirs_text(fleet["weirs"]), 1.0, share(fleet["payments"], "begins", "admitted")
             yield ("script / read at %d/s, %s" % (READS_PER_S, weirs_text(fleet["weirs"])), READS_TRIPS_MAX,
                    share(fleet["reads"], "trips", "admitted"))
+            for name, what in (("tight", "at 3 times the limit"), ("flood", "as fast as it goes")):
+                yield ("script / refused read %s, %s" % (what, weirs_text(fleet["weirs"])), REFUSED_TRIPS_MAX,
+                       refusing(fleet[name]))
         yield ("admitted above burst + rate * w, " + weirs_text(fleet["weirs"]), fleet["tight"]["above_max"],
                fleet["tight"]["above"])
 
