@@ -167,7 +167,8 @@ bool shedding_refuses(struct exchange *x)
 /* Half of all connections at most wait like this. */
 uint64_t shedding_hold_us(const struct exchange *x)
 {
-    return full_permille(x->gate) < HOLD_FULL_PERMILLE ? shed_hold_us(&x->gate->shedding.shed) : 0;
+    uint64_t waited_us = loop_waited_us(x->gate->options.loop);
+    return full_permille(x->gate) < HOLD_FULL_PERMILLE ? shed_hold_us(&x->gate->shedding.shed, shedding_class(x), waited_us) : 0;
 }
 
 /*

@@ -184,9 +184,9 @@ bool shed_refuses(struct shed *shed, enum shed_class class, uint64_t waited_us)
     return refuses;
 }
 
-uint64_t shed_hold_us(const struct shed *shed)
+uint64_t shed_hold_us(const struct shed *shed, enum shed_class class, uint64_t waited_us)
 {
-    return shed->level * (SHED_HOLD_US_MAX / SHED_LEVEL_MAX);
+    return share_at(level_for(shed, waited_us), class) * (SHED_HOLD_US_MAX / SHARE_WHOLE);
 }
 
 uint32_t shed_room(enum shed_class class, uint32_t whole)

@@ -63,12 +63,13 @@ uint32_t shed_share(const struct shed *shed, enum shed_class class);
  */
 bool shed_refuses(struct shed *shed, enum shed_class class, uint64_t waited_us);
 /*
- * How long the answer to one that is shed is held back: the longer the higher
- * the level. Turning away costs nearly half of what serving costs, and who is
- * answered at once asks again at once; who waits does not.
+ * How long the answer to one that is shed is held back: the longer, the larger
+ * the share that its class loses as it was judged. Turning away costs nearly
+ * half of what serving costs, and who is answered at once asks again at once;
+ * who waits does not.
  */
 #define SHED_HOLD_US_MAX UINT64_C(500000)
-uint64_t shed_hold_us(const struct shed *shed);
+uint64_t shed_hold_us(const struct shed *shed, enum shed_class class, uint64_t waited_us);
 /*
  * How much of a processor's concurrency the class may fill, of `whole` (at
  * least 1): the rest is kept for those above it.

@@ -352,13 +352,19 @@ static void test_a_long_wait_does_not_lower_the_level(void **state)
     assert_int_equal(refused, 50);
 }
 
-static void test_refusals_are_held_back_the_longer_the_higher_the_level(void **state)
+static void test_refusals_are_held_back_the_longer_the_larger_the_share(void **state)
 {
     (void)state;
     for (uint32_t level = 0; level <= SHED_LEVEL_MAX; level++) {
         const struct shed shed = {.level = level};
-        assert_int_equal(shed_hold_us(&shed), level * SHED_HOLD_US_MAX / SHED_LEVEL_MAX);
+        for (int class = 0; class < SHED_CLASS_COUNT; class++) {
+            uint64_t share = shed_share(&shed, (enum shed_class)class);
+            assert_int_equal(shed_hold_us(&shed, (enum shed_class)class, 0), share * SHED_HOLD_US_MAX / 100);
+        }
     }
+    struct shed shed = {0};
+    (void)shed_turn(&shed, &late, START);
+    assert_int_equal(shed_hold_us(&shed, SHED_READ, SECOND), SHED_HOLD_US_MAX); /* as they are judged */
 }
 
 static void test_the_room_of_a_class_is_rounded_up_and_never_nothing(void **state)
@@ -571,7 +577,7 @@ int main(void)
         cmocka_unit_test(test_who_waited_long_in_a_standing_delay_is_shed_by_a_higher_level),
         cmocka_unit_test(test_a_long_wait_alone_sheds_nobody),
         cmocka_unit_test(test_a_long_wait_does_not_lower_the_level),
-        cmocka_unit_test(test_refusals_are_held_back_the_longer_the_higher_the_level),
+        cmocka_unit_test(test_refusals_are_held_back_the_longer_the_larger_the_share),
         cmocka_unit_test(test_the_room_of_a_class_is_rounded_up_and_never_nothing),
         cmocka_unit_test(test_classes_have_the_names_of_the_configuration),
         cmocka_unit_test_setup(test_under_constant_load_it_finds_its_level_and_does_not_flap, setup),
