@@ -391,6 +391,7 @@ bool redis_has_input(const struct store *store);
 
 struct fleet {
     struct timer timer;
+    uint64_t fewer_us; /* since when a smaller number than the one that counts is told; 0: it is not */
 };
 
 void fleet_open(struct redis_store *redis);

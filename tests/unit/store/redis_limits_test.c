@@ -552,8 +552,28 @@ static void test_the_fleet_stays_while_there_is_no_connection(void **state)
     assert_int_equal(both.fake.fleets, fleets);
     assert_int_equal(store_fleet(both.bench.store), 4);
     both.fake.hello = NULL;
+    both.fake.fleet = ":5\r\n";
+    UNTIL(both.bench.loop, store_fleet(both.bench.store) == 5); /* as soon as there is one */
+    close_both(&both);
+}
+
+static void test_a_smaller_fleet_is_believed_later(void **state)
+{
+    struct both both;
+    int fleets;
+
+    (void)state;
+    open_both(&both, say_by_script);
+    both.fake.fleet = ":4\r\n";
+    UNTIL(both.bench.loop, store_fleet(both.bench.store) == 4);
+    fleets = both.fake.fleets;
+    both.fake.fleet = ":1\r\n"; /* its data were lost, and the others have not come back yet */
+    UNTIL(both.bench.loop, both.fake.fleets > fleets + 1);
+    assert_int_equal(store_fleet(both.bench.store), 4);
+    both.fake.fleet = ":5\r\n";
+    UNTIL(both.bench.loop, store_fleet(both.bench.store) == 5); /* more at once */
     both.fake.fleet = ":2\r\n";
-    UNTIL(both.bench.loop, store_fleet(both.bench.store) == 2); /* as soon as there is one */
+    UNTIL(both.bench.loop, store_fleet(both.bench.store) == 2); /* and fewer when it stays so */
     close_both(&both);
 }
 
@@ -1029,6 +1049,7 @@ int main(void)
         cmocka_unit_test(test_a_piece_is_shared),
         cmocka_unit_test(test_the_fleet_is_what_the_store_says),
         cmocka_unit_test(test_the_fleet_stays_while_there_is_no_connection),
+        cmocka_unit_test(test_a_smaller_fleet_is_believed_later),
         cmocka_unit_test(test_a_limit_admits_its_burst_and_leaves_other_keys_free),
         cmocka_unit_test(test_what_has_a_record_is_not_charged),
         cmocka_unit_test(test_all_limits_or_none),
