@@ -45,7 +45,8 @@ QUICK = ("test_wire_requests.test_framing", "test_wire_requests.test_chunks", "t
          "test_cli.test_five", "test_admin.test_status", "test_idempotency.test_the_first", "test_idempotency.test_another_request",
          "test_idempotency.test_duplicates", "test_idempotency.test_a_key_in_json",
          "test_idempotency_unknown.test_a_retry_of", "test_idempotency_unknown.test_single_shot",
-         "test_idempotency_unknown.test_two_weirs", "test_canary.test_what_callers_send_is_written_nowhere_in_redis")
+         "test_idempotency_unknown.test_two_weirs", "test_limits.test_payments_within", "test_limits.test_requests_without",
+         "test_limits_fleet.test_two_weirs", "test_limits_trouble.test_each_weir", "test_canary.test_what_callers_send_is_written_nowhere_in_redis")
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 
