@@ -82,12 +82,15 @@ static uint32_t permille(uint64_t part, uint64_t whole)
     return whole == 0 ? 0 : (uint32_t)(part * 1000 / whole);
 }
 
+static uint32_t clients_permille(const struct gate *gate)
+{
+    return permille(gate->clients_count, gate->options.clients_max);
+}
+
 static uint32_t full_permille(const struct gate *gate)
 {
     const struct blocks *blocks = loop_blocks(gate->options.loop);
-    uint32_t clients = permille(gate->clients_count, gate->options.clients_max);
-    uint32_t buffers = permille(blocks->used_bytes, blocks->limit_bytes);
-    return clients > buffers ? clients : buffers;
+    return permille(blocks->used_bytes, blocks->limit_bytes);
 }
 
 static void tell(const struct gate *gate, const struct shed_signals *signals)
@@ -97,7 +100,8 @@ static void tell(const struct gate *gate, const struct shed_signals *signals)
               begins ? "there is more to do than time or room: requests are turned away, payments last"
                      : "nothing is turned away any more",
               LOG_N("level", gate->shedding.shed.level), LOG_N("delay_us", signals->delay_us),
-              LOG_N("busy_permille", signals->busy_permille), LOG_N("full_permille", signals->full_permille));
+              LOG_N("busy_permille", signals->busy_permille), LOG_N("full_permille", signals->full_permille),
+              LOG_N("clients_permille", signals->clients_permille));
 }
 
 static void on_turn(struct timer *timer)
@@ -107,7 +111,7 @@ static void on_turn(struct timer *timer)
     struct loop *loop = gate->options.loop;
     struct loop_load load;
     loop_load_take(loop, &load);
-    const struct shed_signals signals = {load.delay_us, load.busy_permille, full_permille(gate)};
+    const struct shed_signals signals = {load.delay_us, load.busy_permille, full_permille(gate), clients_permille(gate)};
     if (shed_turn(&shedding->shed, &signals, loop_now_us(loop))) {
         tell(gate, &signals);
     }
@@ -168,7 +172,7 @@ bool shedding_refuses(struct exchange *x)
 uint64_t shedding_hold_us(const struct exchange *x)
 {
     uint64_t waited_us = loop_waited_us(x->gate->options.loop);
-    return full_permille(x->gate) < HOLD_FULL_PERMILLE ? shed_hold_us(&x->gate->shedding.shed, shedding_class(x), waited_us) : 0;
+    return clients_permille(x->gate) < HOLD_FULL_PERMILLE ? shed_hold_us(&x->gate->shedding.shed, shedding_class(x), waited_us) : 0;
 }
 
 /*

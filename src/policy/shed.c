@@ -46,15 +46,22 @@ const char *shed_class_name(enum shed_class class)
 
 /* ---- the level ---- */
 
-static bool is_over(const struct shed_signals *signals)
+/* Whether clients alone hold the level where it is, or raise it there: to the end of the lowest classes. */
+static bool clients_count(const struct shed *shed, const struct shed_signals *signals)
 {
-    return signals->delay_us > DELAY_OVER_US || signals->full_permille >= FULL_OVER_PERMILLE;
+    return signals->clients_permille >= FULL_OVER_PERMILLE && shed->level <= SHARE_WHOLE;
 }
 
-static bool is_relaxed(const struct shed_signals *signals)
+static bool is_over(const struct shed *shed, const struct shed_signals *signals)
+{
+    return signals->delay_us > DELAY_OVER_US || signals->full_permille >= FULL_OVER_PERMILLE ||
+           (clients_count(shed, signals) && shed->level < SHARE_WHOLE);
+}
+
+static bool is_relaxed(const struct shed *shed, const struct shed_signals *signals)
 {
     return signals->delay_us < DELAY_UNDER_US && signals->full_permille < FULL_UNDER_PERMILLE &&
-           signals->busy_permille < BUSY_TIGHT_PERMILLE;
+           signals->busy_permille < BUSY_TIGHT_PERMILLE && !clients_count(shed, signals);
 }
 
 /* The first of a row is small whatever came before: a process that stood still for a moment is not overloaded. */
@@ -119,10 +126,10 @@ static void lower_level(struct shed *shed, uint64_t now_us)
 bool shed_turn(struct shed *shed, const struct shed_signals *signals, uint64_t now_us)
 {
     bool shed_before = shed->level > 0;
-    bool relaxed = is_relaxed(signals);
+    bool relaxed = is_relaxed(shed, signals);
     shed->relaxed_since_us = since(shed->relaxed_since_us, relaxed, now_us);
     shed->spare_since_us = since(shed->spare_since_us, relaxed && signals->busy_permille < BUSY_SPARE_PERMILLE, now_us);
-    if (is_over(signals)) {
+    if (is_over(shed, signals)) {
         raise_level(shed, now_us);
     } else {
         shed->raises = 0;

@@ -34,7 +34,9 @@ const char *shed_class_name(enum shed_class class); /* "payment" */
 struct shed_signals {
     uint64_t delay_us;      /* that nearly all who came had to wait for others (loop_load.delay_us) */
     uint32_t busy_permille; /* of the time the loop was at work */
-    uint32_t full_permille; /* of what runs out first: descriptors, buffered bytes */
+    uint32_t full_permille; /* of the bytes that may be buffered */
+    uint32_t clients_permille; /* of the clients that there may be: idle ones, too, and shedding ends none of them, so
+                                * that these alone cost test and background and no more */
 };
 
 /* One per loop; zeroed at first. Only shed_turn and shed_refuses write it. */

@@ -529,7 +529,7 @@ static void test_a_gate_that_is_nearly_full_sheds(void **state)
     next_line(&line);
     UNTIL(world.loop, world.gate->shedding.shed.level > 0);
     logbook_wait_event(&world.book, "\"event\":\"shedding\"");
-    logbook_wait_event(&world.book, "\"full_permille\":900");
+    logbook_wait_event(&world.book, "\"clients_permille\":900");
     UNTIL(world.loop, world.gate->shedding.shed.level > 20);
     assert_true(stats_get(world.stats, world.gate->shedding.stat_level) > 0);
     for (int i = 0; i < 9; i++) {

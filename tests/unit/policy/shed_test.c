@@ -557,9 +557,35 @@ static void test_what_can_just_be_carried_comes_back(void **state)
     }
 }
 
+/* Whoever opens connections and asks for nothing must not turn anybody's requests away but those of tests. */
+static void test_clients_alone_cost_test_and_background_and_no_more(void **state)
+{
+    const struct shed_signals many = {.busy_permille = 50, .clients_permille = 1000};
+    const struct shed_signals fewer = {.busy_permille = 50, .clients_permille = 899};
+    struct shed shed = {0};
+    uint64_t now_us = 1000 * SHED_TURN_US;
+
+    (void)state;
+    for (int i = 0; i < 600; i++) {
+        (void)shed_turn(&shed, &many, now_us += SHED_TURN_US);
+        assert_in_range(shed.level, 0, 110);
+    }
+    assert_in_range(shed.level, 100, 110);
+    shed.level = 400; /* something else had raised it: that is over */
+    for (int i = 0; i < 1200; i++) {
+        (void)shed_turn(&shed, &many, now_us += SHED_TURN_US);
+    }
+    assert_in_range(shed.level, 90, 110);
+    for (int i = 0; i < 3000; i++) {
+        (void)shed_turn(&shed, &fewer, now_us += SHED_TURN_US);
+    }
+    assert_int_equal(shed.level, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_clients_alone_cost_test_and_background_and_no_more),
         cmocka_unit_test(test_the_level_rises_with_delay_or_fullness_and_with_nothing_else),
         cmocka_unit_test(test_leaving_zero_and_coming_back_are_told_once_each),
         cmocka_unit_test(test_it_begins_with_a_small_step_and_hurries_while_the_delay_goes_on),
