@@ -15,12 +15,13 @@ import time
 
 import limits
 import measure
+import overload
 import proxies
 import report
 
 CONNECTIONS = (16, 64, 512)
 # Parts that have a file of their own: measure_all(run); text_build, budget_list, json_of, plot_write of what it returned.
-PARTS = {"limits": limits}
+PARTS = {"limits": limits, "overload": overload}
 
 
 def options_read():
