@@ -11,17 +11,21 @@
  *   sim_world       random numbers, clock, events        sim_client     who asks, in every wrong way
  *   sim_weir        processes: begin, kill, stop, end    sim_request    what is asked
  *   sim_loop        turns, timers, names                 sim_payer      who pays, and asks again
- *   sim_stream      a connection as weir sees it         sim_processor  who answers
- *   sim_wire        the same as its peer sees it         sim_answer     what is answered
- *   sim_store       a store that many weirs share        sim_bank       what is answered to payments
+ *   sim_stream      a connection as weir sees it         sim_caller     who asks without a key
+ *   sim_wire        the same as its peer sees it         sim_processor  who answers
+ *   sim_store       the way to the store that all share  sim_answer     what is answered
+ *   sim_house       that store's table                   sim_bank       what is answered to payments
  *   sim_log         access lines and events              sim_conf       generations
- *   sim_oracle      what must hold, as it happens        sim_table      phase x reason
- *   sim_verdict     what must agree at the end           sim_story      what happens in a run
- *   sim_ledger      what must hold of payments           sim_main       runs and counts
+ *   sim_oracle      what must hold, as it happens        sim_quota      the limits of generations
+ *   sim_verdict     what must agree at the end           sim_table      phase x reason
+ *   sim_ledger      what must hold of payments           sim_story      what happens in a run
+ *   sim_bounds      what must hold of limits             sim_main       runs and counts
+ *   sim_promise     ... and of what callers are told     sim_shadow     two runs that must be one
  *
  * There are two kinds of runs. A wire run has one weir and clients, links and
- * bytes that go wrong in every way. A money run has two weirs over one store,
- * payments that are asked for again and again, and everything else may die.
+ * bytes that go wrong in every way. A money run has one to four weirs over one
+ * store, payments that are asked for again and again, and everything else may
+ * die. Both have limits, or none. (--shadow has a third, see sim_shadow.c.)
  */
 #ifndef WEIR_TESTS_SIM_H
 #define WEIR_TESTS_SIM_H
@@ -39,8 +43,11 @@
 #include "weir/http/message.h"
 #include "weir/io/loop.h"
 #include "weir/io/stream.h"
+#include "weir/conf/conf.h"
 #include "weir/policy/idem.h"
+#include "weir/policy/limit.h"
 #include "weir/policy/reason.h"
+#include "weir/policy/shed.h"
 #include "weir/store/store.h"
 #include "weir/upstream/upstream.h"
 
@@ -51,8 +58,9 @@
 #define SIM_ROUTES_MAX 4
 #define SIM_LISTENERS_MAX 2
 #define SIM_PLANS_MAX 8    /* generations of one run */
-#define SIM_SEATS_MAX 2    /* weirs at one time */
-#define SIM_WEIRS_MAX 12   /* weirs of one run, those that were killed included */
+#define SIM_SEATS_MAX 4    /* weirs at one time */
+#define SIM_WEIRS_MAX 14   /* weirs of one run, those that were killed included */
+#define SIM_LIMITS_MAX 4
 #define SIM_NEVER UINT64_MAX
 /* Nobody asks for a payment this long after it was settled, or began. */
 #define SIM_KEEP_RECEIPT_MS 800000
@@ -86,6 +94,10 @@ struct sim_weather {
     unsigned write_breaks;          /* one write in so many breaks; 0: none */
     uint64_t latency_us;
 
+    bool limits;                    /* there are some */
+    bool rates_vary;                /* with each generation */
+    unsigned overload;              /* of a loop's time: it has more to do than it can */
+
     /* money runs */
     unsigned kill_one_in, freeze_one_in;    /* of the moments in which a weir acts on the world; 0: never */
     unsigned restart_late;                  /* a killed weir comes back late, or not at all */
@@ -98,6 +110,34 @@ struct sim_weather {
     unsigned sleepers;                      /* clients that come back as late */
     unsigned bad_bank;                      /* answers that prove nothing, and executions without an answer */
     unsigned unread;                        /* clients that lose their patience */
+};
+
+/* What tells the callers of a limit apart. */
+enum sim_by {
+    BY_TENANT,
+    BY_MERCHANT, /* header:X-Merchant */
+    BY_ADDRESS,
+    BY_ROUTE,
+    BY_TENANT_ROUTE,
+    BY_ADDRESS_ROUTE,
+    BY_MERCHANT_TENANT,
+    SIM_BY_COUNT
+};
+
+/* What a limit's callers get, or those of its tier. */
+struct sim_grade {
+    unsigned tokens, per_ms; /* tokens 0: it limits `concurrent` */
+    unsigned burst;
+    unsigned concurrent;
+};
+
+struct sim_limit_plan {
+    enum sim_by by;
+    bool declines;           /* charge_on: decline */
+    bool tiered;             /* the tenants that are known are of another tier */
+    struct sim_grade grades[2]; /* [1]: of that tier */
+    enum conf_limit_mode mode;
+    enum conf_limit_store_down store_down;
 };
 
 /* Numbers of one generation, as the oracle and the actors need them. */
@@ -127,8 +167,13 @@ struct sim_plan {
         bool passes;     /* store_down: pass */
         bool sticky;
         unsigned wait_ms;
+        unsigned limits;              /* a bit for each */
+        enum shed_class class;        /* SHED_CLASS_COUNT: it says none */
     } routes[SIM_ROUTES_MAX];
-    unsigned keep_ms, keep_receipt_ms, keep_unknown_ms, begin_timeout_ms;
+    struct sim_limit_plan limits[SIM_LIMITS_MAX];
+    int limit_count;
+    int accept_limit;                 /* of the first listener; -1: none */
+    unsigned keep_ms, keep_receipt_ms, keep_unknown_ms, begin_timeout_ms, limit_timeout_ms;
     unsigned announce_ms, drain_ms;
     unsigned longest_ms; /* of any request's stay */
 };
@@ -152,18 +197,23 @@ struct sim_weir {
     uint64_t draining_at_us, cut_at_us; /* 0: not yet */
     bool sudden;             /* a second TERM comes before the drain is over */
     bool over;               /* quiet or cut: it does not turn any more */
+    bool overloaded;         /* until overload_us: then that may change */
+    uint64_t overload_us;
     struct sim_event reload, close, cut, thaw, kill;
 };
 
 struct sim_case;
 struct sim_client;
+struct sim_caller;
 struct sim_payer;
 struct sim_payment;
 struct sim_server;
+struct exchange;
 
 struct sim_counts {
     uint64_t exchanges, reused, bursts, reloads, reloads_refused, drains, cuts, accepted, strays;
     uint64_t payments, executions, replays, takeovers, kills, freezes, unknowns, late_begins, losses, outages;
+    uint64_t limited, leased, judged_here, promises, shed, would_limit;
 };
 
 struct sim {
@@ -175,6 +225,8 @@ struct sim {
     bool trace;
     bool busy;               /* a run is under way: an abort is its */
     bool money;              /* what kind of run */
+    bool pair;               /* two runs that must be one: sim_shadow.c */
+    bool shadow;             /* the second of them */
     const char *program;     /* for the command that replays a run */
     uint64_t exchanges_per_run;
     char secret_path[64], tenants_path[64]; /* files that the configurations name */
@@ -193,6 +245,8 @@ struct sim {
     bool refuse_binds;                    /* the next acceptor_open fails */
     bool over;                            /* the gates are quiet: actors rest */
     bool healed;                          /* money runs: nothing fails any more */
+    uint64_t troubles;                    /* that came so far: who wants to know whether one came in between */
+    int seats;                            /* weirs at one time */
 
     struct sim_weir *weirs[SIM_WEIRS_MAX];
     int weir_count;
@@ -207,6 +261,8 @@ struct sim {
     uint64_t asked;                       /* requests that clients planned so far */
     struct sim_client *clients[SIM_CLIENTS_MAX];
     int client_count;
+    struct sim_caller **callers;
+    size_t caller_count, caller_size;
     struct sim_payer **payers;
     size_t payer_count, payer_size;
     struct sim_payment **payments;        /* by number - 1 */
@@ -324,6 +380,7 @@ struct stream {
     struct loop *loop;
     struct sim_weir *weir;
     struct addr addr_peer;
+    uint16_t port;                /* that a client dialled */
 
     /* weir's end */
     const struct stream_ops *ops; /* NULL until attached */
@@ -481,6 +538,7 @@ struct sim_case {
     const char *method;
     bool safe, keyed, chunked, expects, close;
     int route;
+    int tenant, merchant, host;       /* who asks, each from 1; 0: it does not say */
     uint64_t body;                    /* whose pattern it has: the nonce, but for payments */
     uint64_t body_len;
     struct sim_payment *payment;      /* NULL: it is asked for once, and by itself */
@@ -519,6 +577,13 @@ struct sim_case {
     char request_id[40];
     uint64_t line_at_us;
     unsigned line_generation;         /* of its route; 0: it had none */
+    struct sim_promise {              /* of a request that limits refused */
+        bool kept;                    /* it is one: the store said how long, to nobody but this caller */
+        uint64_t due_us;              /* by when there is room for it */
+        uint64_t troubles;            /* so many had come then */
+        uint64_t who[SIM_LIMITS_MAX]; /* the callers that it was refused as; 0: not by this limit */
+    } promise;
+    const struct sim_case *promised;  /* asks again, when its promise is due; NULL: it is no such one */
 
     /* the client */
     struct stream *client;
@@ -535,6 +600,8 @@ struct sim_case {
         enum outcome outcome;
         enum retry retry;
         bool close;
+        uint64_t retry_after_s;       /* 0: it says nothing */
+        char limits[300];             /* RateLimit */
     } seen;
 };
 
@@ -551,6 +618,8 @@ enum reason sim_kind_reason(enum sim_kind kind);
 /* ---- sim_client.c ---- */
 
 void sim_clients_begin(void);
+/* What an answer's head says. */
+void sim_seen_head(struct sim_case *about, const struct http_head *head);
 /* What an answer's field says; anything else is a violation. */
 enum outcome sim_outcome_of(const char *text);
 enum retry sim_retry_of(const char *text);
@@ -568,14 +637,18 @@ void story_lost(int seat);
 /* After every turn. */
 void story_watch(void);
 
-/* ---- sim_store.c ---- */
+/* ---- sim_store.c, sim_house.c ---- */
 
 void sim_store_begin(void);
 void sim_store_end(void);
-/* From now on it answers everything, soon. */
-void sim_store_heal(void);
 /* What is on its way back will not be read. */
 void sim_store_rest(void);
+void sim_house_begin(void);
+void sim_house_end(void);
+/* From now on it answers everything, soon. */
+void sim_house_heal(void);
+/* Tells the ledger what is left. */
+void sim_house_rest(void);
 /* No weir has a store that is not closed yet. */
 bool sim_stores_closed(void);
 
@@ -583,11 +656,15 @@ bool sim_stores_closed(void);
 
 #define SIM_VARIANTS_MAX 2
 #define SIM_TENANTS_MAX 5
+#define SIM_KNOWN_TENANTS 2 /* the first of them stand in the file, as of tier gold */
+#define SIM_TEST_TENANT 4   /* its credential is one of test traffic */
+#define SIM_MERCHANTS_MAX 3
 
 /* One key of one tenant, and all that is known of it. */
 struct sim_payment {
     uint64_t number;
     int tenant;
+    int merchant;                 /* from 1; 0: it says none */
     uint64_t key;
     const char *method;
     int route;
@@ -596,6 +673,7 @@ struct sim_payment {
     uint64_t begun_us;
     uint64_t ask_until_us;        /* nobody asks for it any more */
     bool owed;                    /* somebody asks until there is an answer, and nothing fails any more */
+    bool turned_away;             /* by limits, or for want of time, since then */
 
     struct sim_case **cases;      /* every request for it */
     size_t case_count, case_size;
@@ -616,6 +694,14 @@ bool sim_payers_done(void);
 void sim_payers_healed(void);
 /* Somebody has the final answer: the others ask for some time yet. */
 void sim_payment_final(struct sim_payment *payment);
+/* The credential of a tenant, as a header line. */
+void sim_write_credential(int tenant, struct sim_bytes *out);
+
+/* ---- sim_caller.c: who asks without a key ---- */
+
+void sim_callers_begin(void);
+void sim_callers_end(void);
+bool sim_callers_done(void);
 
 /* ---- sim_bank.c ---- */
 
@@ -665,6 +751,57 @@ void ledger_committed(const struct sim_case *about, uint64_t commit_us);
 bool ledger_took_over(const char *request_id);
 /* An `unknown` or a `resolved` line. */
 void ledger_event(const char *event, const struct log_field *fields, int count);
+
+/* ---- sim_quota.c: the limits of generations ---- */
+
+void sim_quota_plan(struct sim_plan *plan);
+void sim_quota_write(struct sim_bytes *text, const struct sim_plan *plan);
+/* Its limits, in brackets: the names of those whose bits are set. */
+void sim_quota_write_names(struct sim_bytes *text, unsigned limits);
+/* Who a request is to a limit, on the route of a generation; 0: it lacks a part of that. */
+uint64_t sim_quota_who(const struct sim_case *about, int limit, unsigned generation);
+/* What it gets there. */
+const struct sim_grade *sim_quota_grade(const struct sim_case *about, int limit);
+/* Counted in each process alone. */
+bool sim_quota_is_local(int limit);
+/* "l2" to 2; -1: no such limit. */
+int sim_quota_find(struct bytes name);
+/* Of a request whose route is known. */
+enum shed_class sim_quota_class(const struct sim_case *about, unsigned generation);
+
+/* ---- sim_bounds.c ---- */
+
+void bounds_begin(void);
+void bounds_end(void);
+/* The table: a bucket was charged, by a begin or else; buckets were given back what they owed, or a part of it. */
+void bounds_charged(const struct limit_ref *ref, bool begin);
+void bounds_forgiven(void);
+/* When the table charged this caller last; 0: never. */
+uint64_t bounds_charged_us(uint64_t who);
+/* The way there: a weir hears how many there are; a question about a limit is asked; its answer is there. */
+void bounds_fleet(const struct sim_weir *weir, uint32_t fleet);
+void bounds_asked(const struct sim_weir *weir, const struct limit_ref *ref);
+void bounds_granted(const struct sim_weir *weir, const struct limit_ref *ref, uint64_t left_us, uint64_t granted);
+/* Its line is written; `x` is as it ends. */
+void bounds_line(struct sim_case *about, const struct exchange *x);
+/* A weir accepted a connection, or sent it away at once. */
+void bounds_accepted(const struct stream *stream, bool in);
+/* At the end of a turn. */
+void bounds_turn(const struct sim_weir *weir);
+/* A weir came to rest. */
+void bounds_rest(const struct sim_weir *weir);
+
+/* ---- sim_promise.c ---- */
+
+/* The head of an answer was read; what it says of limits must be sane. */
+void promise_read(struct sim_case *about);
+/* The line of a request, whose limits were looked at. */
+void promise_line(struct sim_case *about, const struct exchange *x);
+
+/* ---- sim_shadow.c: --shadow ---- */
+
+/* A run with a limit that refuses, and the same with its shadow; the hash of both. */
+uint64_t shadow_run(uint64_t seed);
 
 /* ---- sim_oracle.c ---- */
 

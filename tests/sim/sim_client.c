@@ -9,11 +9,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define PROXIED_HOST 101 /* of 192.0.2.1, which is no client's own */
+
 enum leaving { LEAVING_NOT, LEAVING_FIN, LEAVING_CLOSE, LEAVING_RESET };
 
 struct sim_client {
     int number;
     struct addr from;
+    int host;                        /* the last byte of its address, as weir sees it */
     uint64_t connections_left;
     uint64_t requests_left;          /* on this connection */
     struct stream *stream;           /* NULL: between connections */
@@ -110,10 +113,17 @@ enum retry sim_retry_of(const char *text)
     sim_violated("an answer says Weir-Retry: '%s'", text);
 }
 
-static void on_head(struct sim_client *client, const struct http_head *head)
+static uint64_t number_in(const struct http_head *head, const char *name)
+{
+    char text[32];
+    uint64_t number = 0;
+    copy_field(head, name, text, sizeof text);
+    return bytes_to_u64(bytes_from_text(text), &number) ? number : 0;
+}
+
+void sim_seen_head(struct sim_case *about, const struct http_head *head)
 {
     char text[64];
-    struct sim_case *about = awaited(client);
     struct sim_seen *seen = &about->seen;
     seen->begun = true;
     seen->status = head->status;
@@ -121,17 +131,27 @@ static void on_head(struct sim_client *client, const struct http_head *head)
     copy_field(head, "weir-request-id", seen->request_id, sizeof seen->request_id);
     copy_field(head, "weir-outcome", text, sizeof text);
     seen->outcome = sim_outcome_of(text);
-    copy_field(head, "sim-nonce", text, sizeof text);
-    if (!bytes_to_u64(bytes_from_text(text), &seen->nonce)) {
-        seen->nonce = 0;
-    }
+    copy_field(head, "idempotent-replayed", text, sizeof text);
+    seen->replayed = strcmp(text, "true") == 0;
     copy_field(head, "weir-reason", text, sizeof text);
-    seen->own = text[0] != '\0';
-    seen->reason = seen->own ? reason_find(bytes_from_text(text)) : REASON_OK;
+    seen->own = text[0] != '\0' && strcmp(text, "replayed") != 0;
+    seen->reason = seen->own ? reason_find(bytes_from_text(text)) : text[0] != '\0' ? REASON_REPLAYED : REASON_OK;
+    seen->nonce = number_in(head, "sim-nonce");
+    seen->answer = number_in(head, "sim-answer");
+    seen->retry_after_s = number_in(head, "retry-after");
+    copy_field(head, "ratelimit", seen->limits, sizeof seen->limits);
     if (seen->own) {
         copy_field(head, "weir-retry", text, sizeof text);
         seen->retry = sim_retry_of(text);
     }
+    promise_read(about);
+}
+
+static void on_head(struct sim_client *client, const struct http_head *head)
+{
+    struct sim_case *about = awaited(client);
+    struct sim_seen *seen = &about->seen;
+    sim_seen_head(about, head);
     client->body_seen = 0;
     sim_note("answer head", about->nonce, head->status, seen->reason);
     if (!seen->own && seen->nonce != about->nonce && !about->poisoned) {
@@ -282,6 +302,7 @@ static void ask(struct sim_client *client)
     for (uint64_t i = 0; i < count; i++) {
         struct sim_case *about = sim_case_new();
         begins[i] = sim_bytes_len(bytes);
+        about->host = client->host;
         sim_request_make(about, bytes, i + 1 == count);
         ends[i] = sim_bytes_len(bytes);
         about->client = client->stream;
@@ -395,6 +416,7 @@ static void connect_now(struct sim_client *client)
     client->leaving = LEAVING_NOT;
     sim_sender_init(&client->sender, client->stream, on_sent);
     client->stranger = listener->proxy && sim_chance(3);
+    client->host = listener->proxy ? PROXIED_HOST : ((const uint8_t *)&client->from.u.v4.sin_addr)[3];
     if (listener->proxy) {
         sim_send(client->stream, !client->stranger ? BYTES("PROXY TCP4 192.0.2.1 192.0.2.2 1000 443\r\n") : BYTES("PROXY what\r\n"));
     }

@@ -246,6 +246,9 @@ static void write_listeners(struct sim_bytes *text, const struct sim_plan *plan,
         if (listener->connections > 0) {
             sim_bytes_text(text, ", connections: %u", listener->connections);
         }
+        if (plan->accept_limit >= 0 && i == 0) {
+            sim_bytes_text(text, ", accept: [l%d]", plan->accept_limit);
+        }
         sim_bytes_text(text, "}\n    timeouts: {header: %ums, body: %ums, idle: %ums, write: %ums}\n",
                        listener->header_ms, listener->body_ms, listener->idle_ms, listener->write_ms);
     }
@@ -307,6 +310,14 @@ static void write_routes(struct sim_bytes *text, const struct sim_plan *plan)
         if (route->stream) {
             sim_bytes_text(text, "    stream: request\n");
         }
+        if (route->limits != 0) {
+            sim_bytes_text(text, "    limits: ");
+            sim_quota_write_names(text, route->limits);
+            sim_bytes_text(text, "\n");
+        }
+        if (route->class != SHED_CLASS_COUNT) {
+            sim_bytes_text(text, "    class: %s\n", shed_class_name(route->class));
+        }
         write_idempotency(text, plan, route);
     }
 }
@@ -314,16 +325,17 @@ static void write_routes(struct sim_bytes *text, const struct sim_plan *plan)
 /* What these processors are is known to sim_bank.c, too. */
 static void write_money(struct sim_bytes *text, const struct sim_plan *plan)
 {
-    sim_bytes_text(text, "store: {type: redis, servers: [\"redis://127.0.0.1:6379\"], secret_file: %s, begin_timeout: %ums}\n",
-                   sim.secret_path, plan->begin_timeout_ms);
+    sim_bytes_text(text, "store: {type: redis, servers: [\"redis://127.0.0.1:6379\"], secret_file: %s, begin_timeout: %ums,\n"
+                         "        limit_timeout: %ums}\n",
+                   sim.secret_path, plan->begin_timeout_ms, plan->limit_timeout_ms);
     if (sim.money) {
         sim_bytes_text(text, "tenants: {known_file: %s}\n", sim.tenants_path);
     }
     sim_bytes_text(text, "profiles:\n"
                          "  bank: {deduplicates: true, retention: %us, final: [200-299, 400, 402, 404], not_executed: [429],\n"
-                         "         busy: [409], kept_fields: [\"Sim-*\"], replay_marker: \"Idempotent-Replayed: true\"}\n"
+                         "         busy: [409], kept_fields: [\"Sim-*\"], replay_marker: \"Idempotent-Replayed: true\", test_keys: [sk_test_]}\n"
                          "  till: {deduplicates: false, final: [200-299, 400, 402, 404], not_executed: [429],\n"
-                         "         kept_fields: [\"Sim-*\"]}\n",
+                         "         kept_fields: [\"Sim-*\"], test_keys: [sk_test_]}\n",
                    sim_bank_retention_s());
 }
 
@@ -333,6 +345,7 @@ static void write_plan(struct sim_bytes *text, const struct sim_plan *plan, int 
     write_listeners(text, plan, seat);
     write_processors(text, plan);
     write_routes(text, plan);
+    sim_quota_write(text, plan);
     write_money(text, plan);
     sim_bytes_text(text, "shutdown: {announce: %ums, drain: %ums}\n", plan->announce_ms, plan->drain_ms);
 }
@@ -362,6 +375,7 @@ static void make_plan(struct sim_plan *plan, unsigned number)
     plan_processors(plan);
     plan_routes(plan);
     plan_times(plan);
+    sim_quota_plan(plan);
 }
 
 struct generation *sim_generation_make(const struct sim_weir *weir, unsigned number)

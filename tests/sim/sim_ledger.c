@@ -9,7 +9,7 @@
  *   H5  nobody gets another's answer
  *   H6  another processor only after all before have said "not executed"
  *   H7  where keys are not remembered, the same holds for a second link
- *   H8  when nothing fails any more, who asks gets the answer
+ *   H8  when nothing fails any more, who asks and is not turned away by limits gets the answer
  *   H9  a key is not in progress when nobody works at it
  *   H10 H1 also when the store forgot
  */
@@ -440,7 +440,7 @@ static void check_payment(const struct sim_payment *payment)
             sim_violated("H2: n%" PRIu64 " was told that it was not sent, and was", about->nonce);
         }
     }
-    if (payment->owed && !payment->final && was_sticky(payment) && !was_contested(payment)) {
+    if (payment->owed && !payment->turned_away && !payment->final && was_sticky(payment) && !was_contested(payment)) {
         sim_violated("H8: payment %" PRIu64 " was asked for again and again while nothing failed, and has no answer",
                      payment->number);
     }

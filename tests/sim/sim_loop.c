@@ -54,11 +54,9 @@ uint64_t loop_now_us(struct loop *loop)
     return sim.now_us;
 }
 
-/* Within a turn, too. */
 uint64_t loop_waited_us(struct loop *loop)
 {
-    (void)loop;
-    return 0;
+    return loop->weir->overloaded ? sim_below(100 * SIM_MS) : 0;
 }
 
 void loop_stop(struct loop *loop)
@@ -66,11 +64,19 @@ void loop_stop(struct loop *loop)
     loop->stopped = true;
 }
 
-/* A turn takes no time here: nobody waits for another. */
+/* A turn takes no time here, and nobody waits for another: how a loop fares is the seed's to say. */
 void loop_load_take(struct loop *loop, struct loop_load *load)
 {
-    (void)loop;
+    struct sim_weir *weir = loop->weir;
     *load = (struct loop_load){0};
+    if (sim.weather.overload > 0 && sim.now_us >= weir->overload_us) {
+        weir->overloaded = sim_chance(sim.weather.overload);
+        weir->overload_us = sim.now_us + sim_between(100 * SIM_MS, 6 * SIM_S);
+    }
+    if (sim.weather.overload > 0 && weir->overloaded) {
+        load->delay_us = sim_between(5 * SIM_MS, 50 * SIM_MS);
+        load->busy_permille = (uint32_t)sim_between(950, 1000);
+    }
 }
 
 void deferred_init(struct deferred *deferred, void (*run)(struct deferred *deferred))

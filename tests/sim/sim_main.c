@@ -48,6 +48,9 @@ static void say_counts(void)
                counts->payments, counts->executions, counts->replays, counts->takeovers, counts->unknowns, counts->kills,
                counts->freezes, counts->late_begins, counts->outages, counts->losses);
     }
+    printf("simulated limits: %" PRIu64 " refused (%" PRIu64 " would-be, %" PRIu64 " leased, %" PRIu64 " judged-here, %" PRIu64
+           " told-truly, %" PRIu64 " shed)\n",
+           counts->limited, counts->would_limit, counts->leased, counts->judged_here, counts->promises, counts->shed);
     printf("%" PRIu64 " passed, %" PRIu64 " failed\n", tally.runs_passed, tally.runs_failed);
     fflush(stdout);
 }

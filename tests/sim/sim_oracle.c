@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "exchange.h"
+
 #include "weir/base/json.h"
 
 /* Bounds that no key of a configuration names: a read, a head and the marks of stream.h together. */
@@ -243,6 +245,7 @@ void oracle_accepted(struct stream *stream)
     if (same > most) {
         sim_violated("%u connections of one address, more than per_address", same);
     }
+    bounds_accepted(stream, stream->ops != NULL && !stream->closing);
 }
 
 void oracle_ignored(const struct sim_case *about, const struct stream *stream)
@@ -377,6 +380,18 @@ static void check_held_back(const struct sim_case *about)
     }
 }
 
+/* Whose line it is: it is still there. */
+static const struct exchange *exchange_of(struct bytes line)
+{
+    struct bytes id = value_of(line, "request_id");
+    list_each (x, after, &sim.weir->gate->exchanges, struct exchange, in_exchanges) {
+        if (bytes_equal(id, bytes_from_text(x->request_id))) {
+            return x;
+        }
+    }
+    sim_violated("an access line of nobody");
+}
+
 /* Lines without a path are kept by request id, until an answer shows whose they are. */
 void oracle_line(struct bytes line)
 {
@@ -402,6 +417,7 @@ void oracle_line(struct bytes line)
         sim_violated("n%" PRIu64 " has two access lines", about->nonce);
     }
     check_line(about, line);
+    bounds_line(about, exchange_of(line));
     check_held_back(about);
     if (about->payment != NULL) {
         ledger_lasted(about);
@@ -511,6 +527,7 @@ void oracle_turn(void)
     for (int i = 0; i < sim.weir_count; i++) {
         if (!sim.weirs[i]->dead && !sim.weirs[i]->frozen && sim.weirs[i]->loop != NULL) {
             check_weir(sim.weirs[i]);
+            bounds_turn(sim.weirs[i]);
         }
     }
 }

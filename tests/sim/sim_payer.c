@@ -22,9 +22,11 @@
 struct sim_payer {
     struct sim_payment *payment;
     struct addr from;
+    int host;                        /* the last byte of that */
     int variant;
     bool stubborn;                   /* asks until it has a final answer, and after "do not" */
     bool sleeper;                    /* comes back when its processor may have forgotten */
+    bool patient;                    /* comes back when limits have told it to */
     bool done;
     unsigned asks;
     struct sim_event next, patience;
@@ -33,16 +35,17 @@ struct sim_payer {
     struct arena arena;
     struct http_message *message;
     struct sim_case *about;          /* what it asks just now */
+    const struct sim_case *refused;  /* what limits refused before, and said when to come again; NULL: they did not */
 };
 
 /* ---- what is asked ---- */
 
-static void write_credential(const struct sim_payment *payment, struct sim_bytes *out)
+void sim_write_credential(int tenant, struct sim_bytes *out)
 {
-    if (payment->tenant < 2) {
-        sim_bytes_text(out, "Authorization: Bearer known-%d-%d\r\n", payment->tenant, sim_chance(30) ? 1 : 0);
+    if (tenant < SIM_KNOWN_TENANTS) {
+        sim_bytes_text(out, "Authorization: Bearer known-%d-%d\r\n", tenant, sim_chance(30) ? 1 : 0);
     } else {
-        sim_bytes_text(out, "Authorization: Bearer sk_%d\r\n", payment->tenant);
+        sim_bytes_text(out, "Authorization: Bearer sk_%s%d\r\n", tenant == SIM_TEST_TENANT ? "test_" : "", tenant);
     }
 }
 
@@ -52,7 +55,10 @@ static void write_request(const struct sim_case *about, struct sim_bytes *out)
     const char *quote = sim_chance(20) ? "\"" : "";
     sim_bytes_text(out, "%s /r%d/m%" PRIu64 " HTTP/1.1\r\nHost: pay.example.com\r\nX-Request-Id: /n%" PRIu64 "\r\n",
                    payment->method, payment->route, payment->key, about->nonce);
-    write_credential(payment, out);
+    sim_write_credential(payment->tenant, out);
+    if (payment->merchant != 0) {
+        sim_bytes_text(out, "X-Merchant: m%d\r\n", payment->merchant);
+    }
     sim_bytes_text(out, "Idempotency-Key: %skey-%" PRIu64 "%s\r\nContent-Type: application/json\r\n", quote, payment->key, quote);
     if (sim_chance(20)) {
         uint64_t first = sim_below(about->body_len + 1);
@@ -81,6 +87,9 @@ static struct sim_case *new_case(struct sim_payer *payer)
     about->keyed = true;
     about->route = payment->route;
     about->payment = payment;
+    about->tenant = payment->tenant + 1;
+    about->merchant = payment->merchant;
+    about->host = payer->host;
     about->variant = payer->variant;
     about->body = payment->bodies[payer->variant];
     about->body_len = payment->body_lens[payer->variant];
@@ -115,6 +124,8 @@ static void ask_again(struct sim_payer *payer)
     }
     if (payer->sleeper) {
         wait_us = sim_between(10 * SIM_S, SLEEP_US);
+    } else if (payer->refused != NULL) {
+        wait_us = payer->refused->promise.due_us - sim.now_us;
     }
     sim_after(&payer->next, wait_us);
 }
@@ -135,6 +146,7 @@ static void on_patience(struct sim_event *event)
     struct sim_payer *payer = container_of(event, struct sim_payer, patience);
     sim_note("no patience", payer->about->nonce, 0, 0);
     payer->about->gone = true;
+    payer->refused = NULL;
     if (sim_chance(60)) {
         sim_reset(payer->stream);
     } else {
@@ -146,44 +158,17 @@ static void on_patience(struct sim_event *event)
 
 /* ---- answers ---- */
 
-static void copy_field(const struct http_head *head, const char *name, char *text, size_t size)
-{
-    const struct http_field *field = http_head_find_name(head, bytes_from_text(name));
-    (void)bytes_to_text(field != NULL ? field->value : BYTES_NONE, text, size);
-}
-
-static uint64_t number_in(const struct http_head *head, const char *name)
-{
-    char text[32];
-    uint64_t number = 0;
-    copy_field(head, name, text, sizeof text);
-    return bytes_to_u64(bytes_from_text(text), &number) ? number : 0;
-}
-
 static void on_head(struct sim_payer *payer, const struct http_head *head)
 {
-    char text[64];
-    struct sim_seen *seen = &payer->about->seen;
-    seen->begun = true;
-    seen->status = head->status;
-    seen->close = !head->keep_alive;
-    copy_field(head, "weir-request-id", seen->request_id, sizeof seen->request_id);
-    copy_field(head, "weir-outcome", text, sizeof text);
-    seen->outcome = sim_outcome_of(text);
-    copy_field(head, "idempotent-replayed", text, sizeof text);
-    seen->replayed = strcmp(text, "true") == 0;
-    copy_field(head, "weir-reason", text, sizeof text);
-    seen->own = text[0] != '\0' && strcmp(text, "replayed") != 0;
-    seen->reason = seen->own ? reason_find(bytes_from_text(text)) : text[0] != '\0' ? REASON_REPLAYED : REASON_OK;
-    seen->answer = number_in(head, "sim-answer");
-    seen->nonce = number_in(head, "sim-nonce");
-    if (seen->own) {
-        copy_field(head, "weir-retry", text, sizeof text);
-        seen->retry = sim_retry_of(text);
-    } else if (number_in(head, "sim-tenant") != (uint64_t)payer->payment->tenant) {
-        sim_violated("n%" PRIu64 " got the answer of another tenant", payer->about->nonce);
+    struct sim_case *about = payer->about;
+    const struct http_field *tenant = http_head_find_name(head, BYTES("sim-tenant"));
+    uint64_t number = 0;
+    sim_seen_head(about, head);
+    bool own_tenant = tenant != NULL && bytes_to_u64(tenant->value, &number) && number == (uint64_t)payer->payment->tenant;
+    if (!about->seen.own && !own_tenant) {
+        sim_violated("n%" PRIu64 " got the answer of another tenant", about->nonce);
     }
-    sim_note("paid head", payer->about->nonce, head->status, seen->reason);
+    sim_note("paid head", about->nonce, head->status, about->seen.reason);
 }
 
 static void on_body(struct sim_payer *payer, struct bytes body)
@@ -209,11 +194,20 @@ static bool is_content(const struct sim_payer *payer, const struct sim_case *abo
     return seen->retry == RETRY_NO && (!payer->stubborn || (sim.healed && sim_chance(50)));
 }
 
+/* By limits or for want of time, and perhaps again and again. */
+static bool is_turned_away(const struct sim_seen *seen)
+{
+    return seen->reason == REASON_RATE_LIMITED || seen->reason == REASON_CONCURRENCY_LIMITED || seen->reason == REASON_SHED;
+}
+
 static void on_whole(struct sim_payer *payer)
 {
     struct sim_case *about = payer->about;
+    bool refused = about->seen.reason == REASON_RATE_LIMITED;
     about->seen.whole = true;
     ledger_answered(about);
+    payer->refused = payer->patient && refused && about->promise.due_us > sim.now_us ? about : NULL;
+    payer->payment->turned_away = payer->payment->turned_away || (sim.healed && is_turned_away(&about->seen));
     sim_leave(payer->stream);
     bool content = is_content(payer, about);
     let_go(payer);
@@ -266,6 +260,8 @@ static void on_end(void *peer, bool reset)
         return;
     }
     payer->about->reset = reset;
+    payer->refused = NULL;
+    payer->payment->turned_away = payer->payment->turned_away || (sim.healed && sim.weather.limits);
     sim_leave(payer->stream);
     let_go(payer);
     ask_again(payer);
@@ -296,7 +292,7 @@ static void on_next(struct sim_event *event)
         finish(payer);
         return;
     }
-    int seat = (int)sim_below(SIM_SEATS_MAX);
+    int seat = (int)sim_below((uint64_t)sim.seats);
     payer->stream = sim_dial(sim_port(&sim.plans[1], 0, seat), &payer->from, &payer_ops, payer);
     if (payer->stream == NULL) { /* nobody listens there just now */
         sim_after(&payer->next, sim_below(500 * SIM_MS));
@@ -304,6 +300,7 @@ static void on_next(struct sim_event *event)
     }
     payer->asks++;
     payer->about = new_case(payer);
+    payer->about->promised = payer->refused;
     payer->about->client = payer->stream;
     sim_note("pays", payer->about->nonce, payer->payment->number, (uint64_t)payer->variant);
     sim_sender_init(&payer->sender, payer->stream, on_sent);
@@ -335,7 +332,9 @@ static void add_device(struct sim_payment *payment, int variant, bool stubborn)
     payer->next.fire = on_next;
     payer->patience.fire = on_patience;
     arena_init(&payer->arena, &sim.blocks);
-    (void)snprintf(text, sizeof text, "10.1.0.%d", 1 + (int)(sim.payer_count % 5));
+    payer->patient = sim_chance(40);
+    payer->host = 1 + (int)(sim.payer_count % 5);
+    (void)snprintf(text, sizeof text, "10.1.0.%d", payer->host);
     CHECK(addr_parse_host(bytes_from_text(text), (uint16_t)(20000 + sim.payer_count), &payer->from));
     uint64_t apart_us = sim_chance(50) ? sim_below(20 * SIM_MS) : sim_below(5 * SIM_S);
     sim_at(&payer->next, payment->begun_us + apart_us);
@@ -352,6 +351,7 @@ static struct sim_payment *add_payment(int tenant, uint64_t key)
     sim.payments[sim.payment_count++] = payment;
     payment->number = sim.payment_count;
     payment->tenant = tenant;
+    payment->merchant = (int)sim_below(SIM_MERCHANTS_MAX + 1);
     payment->key = key;
     payment->method = sim_chance(80) ? "POST" : "PATCH";
     payment->route = (int)sim_below(SIM_ROUTES_MAX);

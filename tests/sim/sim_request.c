@@ -154,6 +154,12 @@ static void write_head(struct sim_case *about, struct sim_bytes *out)
     if (about->keyed) {
         sim_bytes_text(out, "Idempotency-Key: key%s%" PRIu64 "\r\n", sim_chance(2) ? " " : "-", about->nonce);
     }
+    if (about->tenant != 0) {
+        sim_write_credential(about->tenant - 1, out);
+    }
+    if (about->merchant != 0) {
+        sim_bytes_text(out, "X-Merchant: m%d\r\n", about->merchant);
+    }
     if (about->close) {
         sim_bytes_text(out, "Connection: close\r\n");
     }
@@ -216,6 +222,10 @@ void sim_request_make(struct sim_case *about, struct sim_bytes *out, bool last)
     choose_body(about);
     about->route = (int)sim_below(SIM_ROUTES_MAX);
     about->close = last && sim_chance(15);
+    if (sim.weather.limits) { /* nobody is known in a wire run */
+        about->tenant = sim_chance(50) ? (int)sim_between(SIM_KNOWN_TENANTS + 1, SIM_TENANTS_MAX) : 0;
+        about->merchant = (int)sim_below(SIM_MERCHANTS_MAX + 1);
+    }
     write_head(about, out);
     about->head_len = sim_bytes_len(out) - before;
     write_body(about, out);

@@ -19,7 +19,6 @@
 static struct {
     struct sim_event drain, heal, misfortune;
     struct sim_event back[SIM_SEATS_MAX]; /* of who was killed */
-    int seats;
     uint64_t turns;
 } story;
 
@@ -45,6 +44,9 @@ static void choose_weather(void)
         .store_breaks = calm || sim_chance(50) ? 0 : (unsigned)sim_below(40),
         .store_late = (unsigned)sim_below(60),
         .store_out = calm || sim_chance(60) ? 0 : (unsigned)sim_below(20),
+        .limits = sim_chance(40),
+        .rates_vary = sim_chance(20),
+        .overload = sim_chance(80) ? 0 : (unsigned)sim_between(10, 90),
     };
 }
 
@@ -70,6 +72,9 @@ static void choose_money_weather(void)
         .lasts = lasts,
         .sleepers = lasts ? 50 : 8,
         .clock_steps = sim_chance(30),
+        .limits = sim_chance(50),
+        .rates_vary = sim_chance(20),
+        .overload = calm || sim_chance(88) ? 0 : (unsigned)sim_between(10, 90),
         .bad_bank = calm ? 5 : (unsigned)sim_between(10, 70),
         .unread = calm ? 5 : (unsigned)sim_between(5, 50),
     };
@@ -111,7 +116,7 @@ void story_lost(int seat)
 /* From outside of what they do: between two events, while they wait. */
 static void on_misfortune(struct sim_event *event)
 {
-    struct sim_weir *weir = sim_weir_at((int)sim_below((uint64_t)story.seats));
+    struct sim_weir *weir = sim_weir_at((int)sim_below((uint64_t)sim.seats));
     if (sim.healed) {
         return;
     }
@@ -123,7 +128,7 @@ static void on_misfortune(struct sim_event *event)
         sim_weir_kill(weir);
     } else if (sim_chance(30) && sim.plan_count + 1 < SIM_PLANS_MAX) {
         sim_after(&weir->reload, 0);
-    } else if (sim_chance(30) && sim.weir_count <= SIM_WEIRS_MAX - SIM_SEATS_MAX) {
+    } else if (sim_chance(30) && sim.weir_count <= SIM_WEIRS_MAX - sim.seats) {
         sim_weir_drain(weir); /* an orderly stop; another takes its seat */
         sim_after(&story.back[weir->seat], 0);
     }
@@ -137,10 +142,10 @@ static void on_heal(struct sim_event *event)
     sim.healed = true;
     weather->refuse = weather->silent = weather->flap = weather->write_breaks = 0;
     weather->store_slow = weather->store_breaks = weather->store_out = 0;
-    weather->bad_bank = weather->unread = 0;
-    sim_store_heal();
+    weather->bad_bank = weather->unread = weather->overload = 0;
+    sim_house_heal();
     sim_payers_healed();
-    for (int seat = 0; seat < story.seats; seat++) {
+    for (int seat = 0; seat < sim.seats; seat++) {
         sim_after(&story.back[seat], 0);
     }
 }
@@ -149,7 +154,7 @@ static void on_heal(struct sim_event *event)
 
 static bool actors_done(void)
 {
-    return sim.money ? sim_payers_done() : sim_clients_done();
+    return sim.money ? sim_payers_done() && sim_callers_done() : sim_clients_done();
 }
 
 static void on_drain(struct sim_event *event)
@@ -227,11 +232,12 @@ static void begin_wire(void)
 
 static void begin_money(void)
 {
-    story.seats = SIM_SEATS_MAX;
-    for (int seat = 0; seat < story.seats; seat++) {
+    sim.seats = sim_chance(60) ? 2 : (int)sim_between(1, SIM_SEATS_MAX);
+    for (int seat = 0; seat < sim.seats; seat++) {
         (void)sim_weir_start(seat);
     }
     sim_payers_begin();
+    sim_callers_begin();
     sim_after(&story.misfortune, sim_between(100 * SIM_MS, 20 * SIM_S));
     sim_after(&story.heal, sim.weather.lasts ? sim_between(100 * SIM_S, 300 * SIM_S) : sim_between(5 * SIM_S, 60 * SIM_S));
     sim_after(&story.drain, 0);
@@ -240,7 +246,7 @@ static void begin_money(void)
 static void init_events(void)
 {
     memset(&story, 0, sizeof story);
-    story.seats = 1;
+    sim.seats = 1;
     story.drain.fire = on_drain;
     story.heal.fire = on_heal;
     story.misfortune.fire = on_misfortune;
@@ -264,6 +270,7 @@ uint64_t story_run(uint64_t seed)
     sim_store_begin();
     oracle_begin();
     ledger_begin();
+    bounds_begin();
     verdict_begin();
     if (sim.money) {
         begin_money();
@@ -275,10 +282,12 @@ uint64_t story_run(uint64_t seed)
     verdict_end();
     sim_store_rest();
     ledger_end();
+    bounds_end();
     sim_weirs_end();
     sim_store_end();
     sim_clients_end();
     sim_payers_end();
+    sim_callers_end();
     sim_bank_end();
     sim_streams_free();
     uint64_t hash = sim.hash;

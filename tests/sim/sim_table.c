@@ -49,6 +49,8 @@ static const struct table_row table[] = {
     ROW('B', BODY_TOO_LARGE,           NO,   OWN,        NO_LINK, WIRE,  "client")
     ROW('B', REQUEST_TIMEOUT,          NO,   OWN,        NO_LINK, WIRE,  "timeout")
     ROW('B', SHED,                     NO,   OWN,        NO_LINK, WIRE,  "client", "weir")
+    ROW('B', RATE_LIMITED,             NO,   OWN,        NO_LINK, NO,    "client")
+    ROW('B', CONCURRENCY_LIMITED,      NO,   OWN,        NO_LINK, NO,    "client")
     ROW('B', CLIENT_GONE,              NO,   NONE,       NO_LINK, WIRE,  "client")
     ROW('B', DRAINING,                 NO,   OWN,        NO_LINK, WIRE,  "weir")
     /* A keyed one: its record is asked for, or the first with this key is waited for. Others: their limits are asked for. */

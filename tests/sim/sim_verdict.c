@@ -192,7 +192,9 @@ static void check_served(const struct sim_case *about)
 {
     const struct table_row *row = row_find(about->phase, about->reason, about->ended_by);
     bool promised = row->reply == REPLY_PROCESSORS || row->reply == REPLY_STORED || (row->reply == REPLY_OWN && !about->answer_begun);
-    bool hindered = about->weir == NULL || about->weir->cut_at_us != 0 || about->weir->dead || about->client->broken != ERR_OK || about->poisoned || about->sent_at_us == 0;
+    bool stopped = about->weir != NULL && about->weir->thaws_at_us > about->sent_at_us; /* its time to write may be over then */
+    bool hindered = about->weir == NULL || about->weir->cut_at_us != 0 || about->weir->dead || stopped ||
+                    about->client->broken != ERR_OK || about->poisoned || about->sent_at_us == 0;
     if (about->lone && about->reason == REASON_CLIENT_GONE && !hindered && !about->client->reset_in) {
         sim_violated("n%" PRIu64 " is logged as left by its client, which waited%s", about->nonce,
                      about->half_closed ? " behind a half-closed connection" : "");
@@ -236,6 +238,7 @@ static void check_rest(const struct sim_weir *weir)
         sim_violated("at rest there are %u exchanges, %u of them sent, %u clients and %d listeners", state.exchanges,
                      state.exchanges_sent, state.clients, state.listener_count);
     }
+    bounds_rest(weir);
 }
 
 void verdict_end(void)

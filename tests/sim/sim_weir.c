@@ -42,6 +42,7 @@ bool sim_weir_reload(struct sim_weir *weir)
     if (weir->store == NULL) {
         open_store(weir, generation);
     }
+    sim.troubles++;
     bool used = gate_use(weir->gate, generation, why, sizeof why);
     if (used) {
         weir->plan_number++;
@@ -142,12 +143,13 @@ struct sim_weir *sim_weir_at(int seat)
 void sim_weir_kill(struct sim_weir *weir)
 {
     /* The last ones live: somebody has to be there when nothing fails any more. */
-    if (weir->dead || weir->over || sim.weir_count > SIM_WEIRS_MAX - SIM_SEATS_MAX) {
+    if (weir->dead || weir->over || sim.weir_count > SIM_WEIRS_MAX - sim.seats) {
         return;
     }
     sim_note("kill", (uint64_t)weir->number, 0, 0);
     weir->dead = true;
     weir->killed_at_us = sim.now_us;
+    sim.troubles++;
     sim.counts.kills++;
     list_each (stream, after, &sim.streams, struct stream, in_streams) {
         if (stream->weir == weir) {
@@ -162,6 +164,7 @@ void sim_weir_freeze(struct sim_weir *weir, uint64_t for_us)
 {
     struct sim_weir *before = sim.weir;
     sim_note("stop", (uint64_t)weir->number, for_us, 0);
+    sim.troubles++;
     weir->frozen = true;
     weir->thaws = false;
     weir->thaws_at_us = sim.now_us + for_us;
@@ -252,6 +255,7 @@ static void on_close(struct sim_event *event)
 void sim_weir_drain(struct sim_weir *weir)
 {
     struct sim_weir *before = sim.weir;
+    sim.troubles++;
     weir->draining_at_us = sim.now_us;
     sim.counts.drains++;
     sim_note("announce", (uint64_t)weir->number, 0, 0);

@@ -440,6 +440,7 @@ struct stream *sim_dial(uint16_t port, const struct addr *from, const struct sim
     }
     struct stream *stream = sim_stream_make(acceptor->loop, false);
     stream->addr_peer = *from;
+    stream->port = port;
     stream->peer_ops = ops;
     stream->peer = peer;
     list_push_back(&acceptor->backlog, &stream->in_backlog);

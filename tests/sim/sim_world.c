@@ -157,6 +157,8 @@ void sim_world_begin(uint64_t seed)
         .busy = true,
         .program = sim.program,
         .money = sim.money,
+        .pair = sim.pair,
+        .shadow = sim.shadow,
         .exchanges_per_run = sim.exchanges_per_run,
         .heap = sim.heap,
         .heap_size = sim.heap_size,
