@@ -93,7 +93,7 @@ static uint32_t full_permille(const struct gate *gate)
     return permille(blocks->used_bytes, blocks->limit_bytes);
 }
 
-static void tell(const struct gate *gate, const struct shed_signals *signals)
+static void tell(const struct gate *gate, const struct shed_signals *signals, const struct loop_load *load)
 {
     bool begins = gate->shedding.shed.level > 0;
     log_event(gate->options.log, begins ? LOG_WARN : LOG_INFO, begins ? "shedding" : "shedding_over",
@@ -101,7 +101,8 @@ static void tell(const struct gate *gate, const struct shed_signals *signals)
                      : "nothing is turned away any more",
               LOG_N("level", gate->shedding.shed.level), LOG_N("delay_us", signals->delay_us),
               LOG_N("busy_permille", signals->busy_permille), LOG_N("full_permille", signals->full_permille),
-              LOG_N("clients_permille", signals->clients_permille));
+              LOG_N("clients_permille", signals->clients_permille), LOG_N("turn_us_max", load->work_us_max),
+              LOG_N("late_us_max", load->late_us_max));
 }
 
 static void on_turn(struct timer *timer)
@@ -113,7 +114,7 @@ static void on_turn(struct timer *timer)
     loop_load_take(loop, &load);
     const struct shed_signals signals = {load.delay_us, load.busy_permille, full_permille(gate), clients_permille(gate)};
     if (shed_turn(&shedding->shed, &signals, loop_now_us(loop))) {
-        tell(gate, &signals);
+        tell(gate, &signals, &load);
     }
     stats_set(gate->options.stats, shedding->stat_level, shedding->shed.level);
     stats_observe(gate->options.stats, shedding->stat_delay, load.delay_us);

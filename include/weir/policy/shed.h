@@ -17,7 +17,7 @@
 
 /* In the order in which they are kept: the last is shed first. Names are those of routes.NAME.class. */
 enum shed_class {
-    SHED_PAYMENT, /* never by level; replays and questions for an outcome are such, too */
+    SHED_PAYMENT, /* never by level; its replays and questions for an outcome are such, too */
     SHED_WRITE,
     SHED_READ,
     SHED_LIST,
