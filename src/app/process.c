@@ -73,6 +73,7 @@ static const struct stats_family LOOP_LAG = {
 struct process_metrics {
     struct stats *stats;   /* borrowed */
     struct timer lag_timer;
+    uint64_t lag_due_us;   /* the timer forgets it before it fires */
     stats_id lag;
     stats_id ids[METRIC_COUNT];
     stats_id dropped[LOG_STREAM_COUNT];
@@ -166,8 +167,9 @@ static void on_lag_timer(struct timer *timer)
 {
     struct process_metrics *metrics = container_of(timer, struct process_metrics, lag_timer);
     uint64_t now_us = clock_now_us();
-    stats_observe(metrics->stats, metrics->lag, now_us > timer->due_us ? now_us - timer->due_us : 0);
-    timer_set(timer, now_us + LAG_EVERY_US);
+    stats_observe(metrics->stats, metrics->lag, now_us > metrics->lag_due_us ? now_us - metrics->lag_due_us : 0);
+    metrics->lag_due_us = now_us + LAG_EVERY_US;
+    timer_set(timer, metrics->lag_due_us);
 }
 
 bool process_metrics_open(struct app *app)
@@ -186,7 +188,8 @@ bool process_metrics_open(struct app *app)
     metrics->stats = app->stats;
     metrics->lag = stats_series(app->stats, &LOOP_LAG);
     timer_init(&metrics->lag_timer, app->loop, on_lag_timer);
-    timer_set_after(&metrics->lag_timer, LAG_EVERY_US);
+    metrics->lag_due_us = clock_now_us() + LAG_EVERY_US;
+    timer_set(&metrics->lag_timer, metrics->lag_due_us);
     app->process = metrics;
     stats_on_collect(app->stats, on_collect, app);
     return true;

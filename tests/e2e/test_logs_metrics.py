@@ -267,6 +267,7 @@ def test_a_loop_that_does_not_run_is_seen_as_lag():
     with Processor() as processor, Weir(processor) as weir:
         wait_until(lambda: weir.metric("weir_loop_lag_seconds_count") >= 2, what="two observations")
         before = weir.metric("weir_loop_lag_seconds_sum")
+        check(before < 60, f"a process that has just begun was not late for {before} s")
         weir.signal(signal.SIGSTOP)
         time.sleep(1.2)
         weir.signal(signal.SIGCONT)
