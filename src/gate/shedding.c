@@ -169,11 +169,13 @@ bool shedding_refuses(struct exchange *x)
     return shed_refuses(shed, class, loop_waited_us(x->gate->options.loop)) && count_refused(x, class);
 }
 
-/* Half of all connections at most wait like this. */
+/* Half of all connections and of all buffers at most wait like this. */
 uint64_t shedding_hold_us(const struct exchange *x)
 {
-    uint64_t waited_us = loop_waited_us(x->gate->options.loop);
-    return clients_permille(x->gate) < HOLD_FULL_PERMILLE ? shed_hold_us(&x->gate->shedding.shed, shedding_class(x), waited_us) : 0;
+    if (clients_permille(x->gate) >= HOLD_FULL_PERMILLE || full_permille(x->gate) >= HOLD_FULL_PERMILLE) {
+        return 0;
+    }
+    return shed_hold_us(&x->gate->shedding.shed, shedding_class(x), loop_waited_us(x->gate->options.loop));
 }
 
 /*

@@ -300,6 +300,31 @@ static void test_where_connections_run_short_nobody_is_held_back(void **state)
     world_close();
 }
 
+/* What is held back holds its head. */
+static void test_where_buffers_run_short_nobody_is_held_back(void **state)
+{
+    struct block *taken[13];
+    struct end near;
+    struct line line;
+
+    (void)state;
+    world_open((struct world_wishes){.buffers_bytes = 24 * BLOCK_BYTES});
+    set_level(ALL_BUT_PAYMENTS);
+    for (int i = 0; i < 13; i++) {
+        taken[i] = blocks_take(loop_blocks(world.loop), 1, BLOCKS_MAY);
+        assert_non_null(taken[i]);
+    }
+    near_open(&near);
+    near_ask(&near, ASK, "\r\nWeir-Reason: shed\r\n");
+    next_line(&line);
+    assert_verdict(&line, "shed", "not_sent", "weir", "R");
+    near_close(&near, false);
+    for (int i = 0; i < 13; i++) {
+        blocks_give(loop_blocks(world.loop), taken[i]);
+    }
+    world_close();
+}
+
 /* ---- a processor's concurrency ---- */
 
 #define ROUTE_BATCH "{name: batch, match: {path: /batch}, to: acme, class: background}, "
@@ -619,6 +644,7 @@ int main(void)
         cmocka_unit_test(test_who_leaves_while_it_is_held_back_is_gone),
         cmocka_unit_test(test_a_body_that_breaks_while_it_is_held_back_ends_it),
         cmocka_unit_test(test_where_connections_run_short_nobody_is_held_back),
+        cmocka_unit_test(test_where_buffers_run_short_nobody_is_held_back),
         cmocka_unit_test(test_a_class_has_its_share_of_a_processor_and_payments_the_rest),
         cmocka_unit_test(test_what_may_have_been_sent_is_not_turned_away_at_the_link),
         cmocka_unit_test(test_the_links_of_a_pool_are_places_too),
