@@ -47,17 +47,11 @@ static enum step end_here(struct exchange *x, enum reason reason, enum ended_by 
     return STEP_WAIT;
 }
 
-/* Want of room is weir's own doing; every other fault is the request's. */
-static enum ended_by ended_by_fault(const struct exchange *x)
-{
-    return x->fault == HTTP_FAULT_NO_ROOM ? ENDED_BY_WEIR : ENDED_BY_CLIENT;
-}
-
 /* A request that broke off, whichever phase reads it: it has not been answered, and what was read is thrown away. */
 static bool request_broke(struct exchange *x)
 {
     if (x->fault != HTTP_FAULT_NONE) {
-        exchange_end(x, reason_of_fault(x->fault), ended_by_fault(x), x->fault_text);
+        exchange_end(x, reason_of_fault(x->fault), ended_by_fault(x->fault), x->fault_text);
         return true;
     }
     if (x->timed_out) {
@@ -117,47 +111,6 @@ static bool is_stranger(const struct exchange *x)
     return generation_conf(x->generation)->tenants.refuse_unknown && !scope_of(x).known;
 }
 
-/* A body that is thrown away so that the connection can go on: beyond it a new connection is cheaper. */
-#define REFUSED_BODY_BYTES_MAX 65536u
-
-/* Whether the rest of a request that is refused is on its way and worth waiting for. */
-static bool body_is_small(const struct exchange *x)
-{
-    const struct http_head *head = x->head;
-    return !x->request_whole && !head->expects_continue && head->framing == HTTP_FRAMING_LENGTH &&
-           head->content_length <= REFUSED_BODY_BYTES_MAX;
-}
-
-void exchange_refuse(struct exchange *x, enum reason reason, enum ended_by by, const char *why, uint64_t hold_us)
-{
-    if (x->phase != PHASE_ROUTE || (hold_us == 0 && !body_is_small(x))) {
-        exchange_end(x, reason, by, why);
-        return;
-    }
-    x->held = true;
-    x->held_until_us = x->now_us + hold_us;
-    x->reason = reason;
-    x->ended_by = by;
-    (void)bytes_to_text(bytes_from_text(why), x->why, sizeof x->why);
-    exchange_enter(x, PHASE_BODY);
-}
-
-/* It is refused: its body goes by, its answer waits as long as it should. */
-static enum step step_held(struct exchange *x)
-{
-    if (x->fault != HTTP_FAULT_NONE) {
-        return end_here(x, reason_of_fault(x->fault), ended_by_fault(x), x->fault_text);
-    }
-    uint64_t body_due_us = x->phase_at_us[PHASE_ROUTE] + x->listener->body_ms * CLOCK_US_PER_MS;
-    bool comes = body_is_small(x) && x->now_us < body_due_us;
-    if (x->now_us < x->held_until_us || comes) {
-        x->timed_out = false;
-        timer_set(&x->timer, x->now_us < x->held_until_us ? x->held_until_us : body_due_us);
-        return STEP_WAIT;
-    }
-    return end_here(x, x->reason, x->ended_by, x->why);
-}
-
 static enum step step_route(struct exchange *x)
 {
     const struct http_head *head = x->head;
@@ -204,7 +157,8 @@ static enum step step_route(struct exchange *x)
 static enum step step_body(struct exchange *x)
 {
     if (x->held) {
-        return step_held(x);
+        exchange_hold(x);
+        return STEP_WAIT;
     }
     if (request_broke(x)) {
         return STEP_WAIT;
@@ -232,7 +186,7 @@ static bool find_record(struct exchange *x)
 static enum step step_admit(struct exchange *x)
 {
     if (x->fault != HTTP_FAULT_NONE) { /* a streamed body broke while its limits were asked for */
-        return end_here(x, reason_of_fault(x->fault), ended_by_fault(x), x->fault_text);
+        return end_here(x, reason_of_fault(x->fault), ended_by_fault(x->fault), x->fault_text);
     }
     if (find_record(x) && limits_step(x) == LIMITS_GO) {
         exchange_enter(x, PHASE_LINK);
@@ -266,7 +220,7 @@ static enum step step_link(struct exchange *x)
 {
     CHECK(!x->handed_over);
     if (x->fault != HTTP_FAULT_NONE) { /* a streamed body broke while the link was being made */
-        return end_here(x, reason_of_fault(x->fault), ended_by_fault(x), x->fault_text);
+        return end_here(x, reason_of_fault(x->fault), ended_by_fault(x->fault), x->fault_text);
     }
     if (x->refused) {
         return end_here(x, reason_of_refusal(x->refusal), ENDED_BY_PROCESSOR, x->why);
@@ -349,7 +303,7 @@ static enum step step_send(struct exchange *x)
         return STEP_NEXT;
     }
     if (x->fault != HTTP_FAULT_NONE) {
-        return end_here(x, reason_of_fault(x->fault), ended_by_fault(x), x->fault_text);
+        return end_here(x, reason_of_fault(x->fault), ended_by_fault(x->fault), x->fault_text);
     }
     if (x->timed_out) {
         return send_timed_out(x);

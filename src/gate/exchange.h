@@ -121,6 +121,8 @@ void exchange_end(struct exchange *x, enum reason reason, enum ended_by by, cons
  * `hold_us`. The exchange may be over then, or wait in BODY: step on.
  */
 void exchange_refuse(struct exchange *x, enum reason reason, enum ended_by by, const char *why, uint64_t hold_us);
+/* What is refused so and waits in BODY: waits on, or is over now. */
+void exchange_hold(struct exchange *x);
 
 /* Moves on to another phase; refuses a move that the story does not have. The only place that sets the phase. */
 void exchange_enter(struct exchange *x, enum exchange_phase phase);
@@ -141,6 +143,8 @@ void exchange_on_release(struct deferred *deferred);
 
 /* exchange_reason.c */
 enum reason reason_of_fault(enum http_fault fault);
+/* Want of room is weir's own doing; every other fault is the request's. */
+enum ended_by ended_by_fault(enum http_fault fault);
 enum reason reason_of_refusal(enum call_refusal refusal);
 enum reason reason_of_failure(enum call_failure failure);
 

@@ -30,6 +30,11 @@ enum reason reason_of_fault(enum http_fault fault)
     return REASON_INTERNAL_ERROR;
 }
 
+enum ended_by ended_by_fault(enum http_fault fault)
+{
+    return fault == HTTP_FAULT_NO_ROOM ? ENDED_BY_WEIR : ENDED_BY_CLIENT;
+}
+
 enum reason reason_of_refusal(enum call_refusal refusal)
 {
     switch (refusal) {
