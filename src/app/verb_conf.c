@@ -148,10 +148,7 @@ static enum shed_class class_by_method(const struct conf *conf, const struct con
 {
     const struct conf_profile *conf_profile = &conf->profiles[conf->processors[route->processor].profile];
     const struct profile profile = {.keys_put = conf_profile->keys_put, .keys_delete = conf_profile->keys_delete};
-    if (http_method_is_safe(method)) {
-        return SHED_READ;
-    }
-    return route->idempotency.on && profile_keys_method(&profile, method) ? SHED_PAYMENT : SHED_WRITE;
+    return shed_class_of(http_method_is_safe(method), route->idempotency.on && profile_keys_method(&profile, method));
 }
 
 static void print_class(FILE *out, const struct conf *conf, const struct conf_route *route, struct bytes method)

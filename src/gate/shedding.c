@@ -58,11 +58,8 @@ static bool is_test(const struct exchange *x)
 
 static enum shed_class class_by_request(const struct exchange *x)
 {
-    if (x->safe_method) {
-        return SHED_READ;
-    }
     bool may_have_record = x->route->conf->idempotency.on && profile_keys_method(x->route->profile, x->head->method);
-    return may_have_record ? SHED_PAYMENT : SHED_WRITE;
+    return shed_class_of(x->safe_method, may_have_record);
 }
 
 enum shed_class shedding_class(const struct exchange *x)

@@ -27,6 +27,12 @@ enum shed_class {
 };
 const char *shed_class_name(enum shed_class class); /* "payment" */
 
+/* Of a request whose route says nothing: by its method, and whether it may have a record. */
+static inline enum shed_class shed_class_of(bool safe_method, bool may_have_record)
+{
+    return safe_method ? SHED_READ : may_have_record ? SHED_PAYMENT : SHED_WRITE;
+}
+
 #define SHED_TURN_US UINT64_C(100000)
 #define SHED_LEVEL_MAX 400u
 
