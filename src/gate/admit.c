@@ -238,6 +238,16 @@ static enum admit busy(struct claim *claim)
     return refuse(claim, REASON_KEY_IN_PROGRESS, "");
 }
 
+/* A lease that is held is renewed until the answer; where none is, nothing can end. */
+static void keep_lease(struct claim *claim, bool held)
+{
+    if (held) {
+        timer_set_after(&claim->renewal, CLAIM_LEASE_MS * CLOCK_US_PER_MS / 3);
+    } else {
+        claim->lease_due_us = UINT64_MAX;
+    }
+}
+
 static enum admit follow(struct claim *claim, struct idem_next next)
 {
     struct exchange *x = claim->exchange;
@@ -246,18 +256,10 @@ static enum admit follow(struct claim *claim, struct idem_next next)
     case IDEM_DO_BEGIN:
         return begin(claim);
     case IDEM_DO_SEND:
-        if (!claim->driver.unrecorded) {
-            timer_set_after(&claim->renewal, CLAIM_LEASE_MS * CLOCK_US_PER_MS / 3);
-        } else {
-            claim->lease_due_us = UINT64_MAX; /* nothing is held that could end */
-        }
+        keep_lease(claim, !claim->driver.unrecorded);
         return ADMIT_GO;
     case IDEM_DO_SEND_SAME:
-        if (!claim->driver.receipt) {
-            timer_set_after(&claim->renewal, CLAIM_LEASE_MS * CLOCK_US_PER_MS / 3);
-        } else {
-            claim->lease_due_us = UINT64_MAX;
-        }
+        keep_lease(claim, !claim->driver.receipt);
         return send_same(claim);
     case IDEM_DO_REPLAY:
         return replay(claim);
