@@ -301,6 +301,11 @@ static enum admit take_reply(struct claim *claim)
     return follow(claim, idem_step(&claim->driver, &event));
 }
 
+bool admit_asks(const struct exchange *x)
+{
+    return x->claim != NULL && !x->asks_outcome && x->claim->call != NULL;
+}
+
 /* ---- steps ---- */
 
 static enum admit no_key(struct exchange *x)

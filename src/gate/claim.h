@@ -100,6 +100,8 @@ enum admit {
 };
 /* The next step of the way to the key; makes the claim at first. */
 enum admit admit_step(struct exchange *x);
+/* Whether the store is being asked for the key of this request. */
+bool admit_asks(const struct exchange *x);
 /* The claim no longer stands for its key: waiters go on, the next one asks. Idempotent. */
 void admit_unlist(struct claim *claim);
 /* Its exchange ends: nothing of it may be called any more. */

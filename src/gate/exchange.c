@@ -188,7 +188,11 @@ static enum step step_admit(struct exchange *x)
     if (x->fault != HTTP_FAULT_NONE) { /* a streamed body broke while its limits were asked for */
         return end_here(x, reason_of_fault(x->fault), ended_by_fault(x->fault), x->fault_text);
     }
-    if (find_record(x) && limits_step(x) == LIMITS_GO) {
+    bool found = find_record(x);
+    if (found && x->client == NULL && !exchange_sent(x)) {
+        return end_here(x, REASON_CLIENT_GONE, ENDED_BY_CLIENT, x->why);
+    }
+    if (found && limits_step(x) == LIMITS_GO) {
         exchange_enter(x, PHASE_LINK);
         return STEP_NEXT;
     }

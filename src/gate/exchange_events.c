@@ -2,7 +2,7 @@
  * What happens to an exchange from outside: its client, its call, its clock.
  * Every event records a fact and steps; none decides.
  */
-#include "exchange.h"
+#include "claim.h"
 
 #include "weir/base/clock.h"
 
@@ -51,6 +51,11 @@ void exchange_on_client_gone(struct exchange *x, const char *why)
 {
     x->client = NULL;
     x->now_us = clock_now_us();
+    if (x->phase == PHASE_ADMIT && !exchange_sent(x) && admit_asks(x)) {
+        /* It ends with the store's answer: the next one with its key, perhaps the same client's, waits for that. */
+        (void)bytes_to_text(bytes_from_text(why), x->why, sizeof x->why);
+        return;
+    }
     if (!exchange_sent(x) || !x->request_whole) {
         /* Nothing was sent, or a streamed body is cut: there is no whole request to wait for an answer to. */
         exchange_end(x, REASON_CLIENT_GONE, ENDED_BY_CLIENT, why);

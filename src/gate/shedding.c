@@ -182,7 +182,7 @@ uint64_t shedding_hold_us(const struct exchange *x)
  */
 bool shedding_refuses_link(struct exchange *x)
 {
-    uint32_t whole = processor_places(x->processor);
+    uint32_t whole = x->processor_conf->concurrency;
     uint32_t used = processor_in_flight(x->processor);
     if (exchange_sent(x) || used < shed_room(SHED_BACKGROUND, whole)) {
         return false;

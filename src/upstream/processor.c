@@ -507,13 +507,6 @@ uint32_t processor_in_flight(const struct processor *processor)
     return processor->in_flight;
 }
 
-uint32_t processor_places(const struct processor *processor)
-{
-    const struct processor_settings *settings = &processor->settings;
-    uint64_t links = (uint64_t)settings->connections * (uint64_t)processor->endpoint_count;
-    return processor->endpoint_count > 0 && links < settings->concurrency ? (uint32_t)links : settings->concurrency;
-}
-
 void processor_state(const struct processor *processor, struct processor_state *state)
 {
     uint32_t links[LINK_STATE_COUNT];

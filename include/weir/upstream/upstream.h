@@ -61,9 +61,8 @@ void processor_use(struct processor *processor, const struct conf_processor *con
 /* After the last release the processor closes its links and goes. */
 void processor_release(struct processor *processor);
 const char *processor_name(const struct processor *processor);
-/* Calls that hold a place now, and how many can: `concurrency`, or what the links of all endpoints carry; at least 1. */
+/* Calls that hold a place of its `concurrency` now. */
 uint32_t processor_in_flight(const struct processor *processor);
-uint32_t processor_places(const struct processor *processor);
 
 /* Counts for status pages. */
 struct processor_state {

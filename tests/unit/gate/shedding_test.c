@@ -407,6 +407,7 @@ static void test_what_may_have_been_sent_is_not_turned_away_at_the_link(void **s
     x.gate = world.gate;
     x.route = &world.gate->generation->routes[0];
     x.processor = x.route->processor;
+    x.processor_conf = x.route->processor_conf;
     assert_true(shedding_refuses_link(&x));
     x.sent = true;
     assert_false(shedding_refuses_link(&x));
@@ -414,16 +415,32 @@ static void test_what_may_have_been_sent_is_not_turned_away_at_the_link(void **s
     world_close();
 }
 
-/* `concurrency` is 512, but a pool of five carries five. */
-static void test_the_links_of_a_pool_are_places_too(void **state)
+/* A pool has a queue of its own: what finds no link in a small one waits there, whatever its class. */
+static void test_a_small_pool_turns_nobody_away(void **state)
 {
-    struct end nears[4];
+    struct end nears[4], waiting;
+    struct line line;
 
     (void)state;
-    world_open((struct world_wishes){.processor = ", pool: {connections: 5}"});
+    world_open((struct world_wishes){.processor = ", pool: {connections: 4}"});
     fill(nears, 4);
-    assert_refused_at_the_link(ASK, SHED_READ);
-    answer_all(nears, 4);
+    near_open(&waiting);
+    near_say(&waiting, ASK);
+    UNTIL(world.loop, world_state().exchanges == 5);
+    far.answer = ANSWER; /* to what comes next on a link */
+    far_say(0, ANSWER);
+    UNTIL(world.loop, near_has(&nears[0], "\r\n\r\nok") && near_has(&waiting, "\r\n\r\nok"));
+    next_line(&line);
+    next_line(&line);
+    assert_verdict(&line, "ok", "answered", "-", "A");
+    near_close(&nears[0], false);
+    near_close(&waiting, false);
+    for (int i = 1; i < 4; i++) {
+        far_say(i, ANSWER);
+        UNTIL(world.loop, near_has(&nears[i], "\r\n\r\nok"));
+        next_line(&line);
+        near_close(&nears[i], false);
+    }
     world_close();
 }
 
@@ -647,7 +664,7 @@ int main(void)
         cmocka_unit_test(test_where_buffers_run_short_nobody_is_held_back),
         cmocka_unit_test(test_a_class_has_its_share_of_a_processor_and_payments_the_rest),
         cmocka_unit_test(test_what_may_have_been_sent_is_not_turned_away_at_the_link),
-        cmocka_unit_test(test_the_links_of_a_pool_are_places_too),
+        cmocka_unit_test(test_a_small_pool_turns_nobody_away),
         cmocka_unit_test(test_where_the_share_is_all_of_it_a_request_waits_as_others_do),
         cmocka_unit_test(test_it_rests_until_somebody_asks_and_again_when_nobody_does),
         cmocka_unit_test(test_requests_that_never_stop_do_not_keep_it_from_looking),
