@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Shows that the simulator sees what it must see: breaks a copy of the tree in one place at a time and looks for the seed that tells.
 
-    mutants.py [--runs N] [--only WORD] [--money]
+    mutants.py [--runs N] [--only WORD] [--kind wire|money|limits]
 
 Each mutant is a defect that such code really has had: those of MUTANTS are
-looked for in wire runs, those of MONEY in money runs. One that survives N runs
-is a hole in the oracle. Prints 'N mutants, N caught' and, for the test driver,
-'N passed, N failed'.
+looked for in wire runs, those of MONEY in money runs, those of LIMITS in runs of
+the kind that they name. One that survives N runs is a hole in the oracle. Prints
+'N mutants, N caught' and, for the test driver, 'N passed, N failed'.
 """
 
 import argparse
@@ -150,6 +150,56 @@ MONEY = [
         ("src/policy/idem_apply.c", "    return record->state == IDEM_IN_FLIGHT && record->lease_ms > now_ms;", "    return record->state == IDEM_IN_FLIGHT && now_ms > 0;")]),
 ]
 
+# name, kind of run, places
+LIMITS = [
+    ("a slot is not given back when the client is gone", "money", [
+        ("src/gate/limits.c", "        if (one->slot) {\n            CHECK", "        if (one->slot && x->client != NULL) {\n            CHECK")]),
+    ("one more than concurrent", "money", [
+        ("src/gate/limits.c", "one->caller->in_flight >= one->grade->concurrent", "one->caller->in_flight > one->grade->concurrent")]),
+    ("who waits for a limit is not taken out of its list when it ends", "money", [
+        ("src/gate/limits.c", "        limited_stop_waiting(one);\n        if (one->slot) {", "        if (one->slot) {")]),
+    ("a question that failed leaves those who wait where they are", "money", [
+        ("src/gate/limiter.c", "        lease_lost(&caller->lease);\n        wake_waiters(caller, true);\n", "        lease_lost(&caller->lease);\n")]),
+    ("a payment that was begun is asked for its limits once more", "money", [
+        ("src/gate/limits_shared.c", "    x->limited->settled = true; /* a record", "    x->limited->settled = result->verdict == IDEM_LIMITED; /* a record")]),
+    ("a takeover is held to the limits", "money", [
+        ("src/gate/limits_shared.c", "    x->limited->settled = true; /* a record", "    x->limited->settled = result->verdict == IDEM_NEW; /* a record")]),
+    ("a payment is refused because its caller was refused a moment ago", "money", [
+        ("src/gate/limits_shared.c", "    bool keyed = !x->streams_request && claim_concerns(x);\n", "    bool keyed = false;\n")]),
+    ("prepaid tokens live from when they were heard of", "money", [
+        ("src/gate/limiter.c", "store_fleet(gate->store), caller->asked_us, granted, told,", "store_fleet(gate->store), now_us, granted, told,")]),
+    ("prepaid tokens live for ever", "money", [
+        ("src/policy/lease.c", "    return now_us < lease->expires_us[run] ? lease->tokens[run] : 0;", "    return now_us > 0 ? lease->tokens[run] : 0;")]),
+    ("a token is used twice", "money", [
+        ("src/policy/lease.c", "    CHECK(lease->tokens[0] > 0);\n    lease->tokens[0]--;", "    lease->tokens[0] -= now_us % 2;")]),
+    ("a limit that refuses is charged where another one has room", "money", [
+        ("src/policy/limit.c", "    return (ask->flags & LIMIT_FORCE) != 0 || (admitted && fits);", "    return (ask->flags & LIMIT_FORCE) != 0 || fits;")]),
+    ("a refusal is told a microsecond too soon", "money", [
+        ("src/policy/limit.c", "divided_up(asked - capacity_of(rate), rate->drain) : 0;", "(asked - capacity_of(rate)) / rate->drain + 0 * divided_up(1, 1) : 0;")]),
+    ("Retry-After is rounded down", "money", [
+        ("src/gate/limits_reply.c", "us <= CLOCK_US_PER_S ? 1 : (us + CLOCK_US_PER_S - 1) / CLOCK_US_PER_S;", "us <= CLOCK_US_PER_S ? 1 : us / CLOCK_US_PER_S;")]),
+    ("without the store each weir has all of a limit", "money", [
+        ("src/gate/limits_shared.c", "        rates[ones_count++] = limit_rate_share(&one->grade->rate, fleet_of(x));", "        rates[ones_count++] = one->grade->rate;")]),
+    ("only the first limit of a route counts", "money", [
+        ("src/gate/limits.c", "    for (int i = 0; i < route->limit_count; i++) {", "    for (int i = 0; i < route->limit_count && i < 1; i++) {")]),
+    ("callers of several parts are told apart by the first one", "money", [
+        ("src/gate/limit_caller.c", "        hash(x, runs, 1 + 2 * conf->part_count, digest);", "        hash(x, runs, 3, digest);")]),
+    ("a shadow refuses", "money", [
+        ("src/gate/limits.c", "    one->refused = !one->limit->shadow;", "    one->refused = true;")]),
+    ("a shadow counts the declines of what it would have refused", "shadow", [
+        ("src/gate/limits.c", "one->caller != NULL && !would_not_be", "one->caller != NULL && (would_not_be || true)")]),
+    ("a shadow's refusal in the store is not counted", "shadow", [
+        ("src/gate/limits_shared.c", "    if (!told->fits) {\n        limited_deny(one, LIMIT_AT_STORE);\n", "    if (!told->fits) {\n        one->refused = !one->limit->shadow;\n")]),
+    ("a payment's decline is not charged", "money", [
+        ("src/gate/commit.c", "    limits_answered(x, body);\n", "")]),
+    ("what was asked before a decline lets callers pass behind it", "money", [
+        ("src/gate/limiter.c", "    caller->outdated = true;\n", "")]),
+    ("payments are shed", "money", [
+        ("src/policy/shed.c", "    case SHED_PAYMENT:\n", "    case SHED_PAYMENT:\n        return share_above(level, SHARE_WHOLE);\n")]),
+    ("a test payment that may have been made is kept from its processor", "money", [
+        ("src/gate/shedding.c", "    if (exchange_sent(x) || used <", "    if (used <")]),
+]
+
 
 def text_of(path):
     with open(path, encoding="utf-8") as f:
@@ -174,10 +224,10 @@ def build(tree):
     return run(["cmake", "--build", os.path.join(tree, "out"), "--target", "weir-sim"])
 
 
-def simulate(tree, runs, money):
-    kind = ["--money"] if money else []
+def simulate(tree, runs, kind):
+    options = {"wire": [], "money": ["--money"], "shadow": ["--shadow"]}[kind]
     try:
-        return run([os.path.join(tree, "out", "tests", "sim", "weir-sim"), *kind, "--seed", "1", "--runs", str(runs)], timeout=600)
+        return run([os.path.join(tree, "out", "tests", "sim", "weir-sim"), *options, "--seed", "1", "--runs", str(runs)], timeout=600)
     except subprocess.TimeoutExpired:
         return None
 
@@ -192,7 +242,7 @@ def words_of(told):
     return seed.group(1) if seed else "?", words[:110]
 
 
-def try_mutant(tree, mutant, runs, money):
+def try_mutant(tree, mutant, runs, kind):
     """True: caught."""
     name, places = mutant
     originals = {}
@@ -209,7 +259,7 @@ def try_mutant(tree, mutant, runs, money):
         if built.returncode != 0:
             print(f"  broken  {name}: does not compile\n{built.stdout[-1500:]}")
             return False
-        told = simulate(tree, runs, money)
+        told = simulate(tree, runs, kind)
         if told is not None and told.returncode == 0:
             print(f"  MISSED  {name}")
             return False
@@ -222,16 +272,21 @@ def try_mutant(tree, mutant, runs, money):
 
 
 def chosen_of(wishes):
-    """(mutant, money) for each that is wanted"""
-    wire = [] if wishes.money else [((name, [tuple(place)]), False) for name, *place in MUTANTS]
-    return [(mutant, money) for mutant, money in wire + [(mutant, True) for mutant in MONEY] if wishes.only in mutant[0]]
+    """(mutant, kind of run) for each that is wanted"""
+    lists = {
+        "wire": [((name, [tuple(place)]), "wire") for name, *place in MUTANTS],
+        "money": [(mutant, "money") for mutant in MONEY],
+        "limits": [((name, places), kind) for name, kind, places in LIMITS],
+    }
+    wanted = [wishes.kind] if wishes.kind else list(lists)
+    return [one for kind in wanted for one in lists[kind] if wishes.only in one[0][0]]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=3000, help="seeds that a mutant gets")
     parser.add_argument("--only", default="", help="mutants whose name has this word")
-    parser.add_argument("--money", action="store_true", help="those of money runs alone")
+    parser.add_argument("--kind", choices=("wire", "money", "limits"), help="those of this list alone")
     wishes = parser.parse_args()
     chosen = chosen_of(wishes)
     with tempfile.TemporaryDirectory(prefix="weir-mutants-") as tree:
@@ -241,15 +296,14 @@ def main():
         configured = run(["cmake", "-S", tree, "-B", os.path.join(tree, "out"), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Debug",
                           "-DCMAKE_C_FLAGS_DEBUG=-O1 -g"])
         healthy = configured if configured.returncode != 0 else build(tree)
-        if healthy.returncode == 0:
-            healthy = simulate(tree, 300, False)
-        if healthy is not None and healthy.returncode == 0:
-            healthy = simulate(tree, 300, True)
+        for kind in ("wire", "money", "shadow"):
+            if healthy is not None and healthy.returncode == 0:
+                healthy = simulate(tree, 300, kind)
         if healthy is None or healthy.returncode != 0:
             print(healthy.stdout[-3000:] if healthy else "the healthy tree never ends")
             print("0 passed, 1 failed")
             return 1
-        caught = sum(try_mutant(tree, mutant, wishes.runs, money) for mutant, money in chosen)
+        caught = sum(try_mutant(tree, mutant, wishes.runs, kind) for mutant, kind in chosen)
     print(f"{len(chosen)} mutants, {caught} caught")
     print(f"{caught} passed, {len(chosen) - caught} failed")
     return 0 if caught == len(chosen) else 1

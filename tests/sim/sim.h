@@ -110,6 +110,7 @@ struct sim_weather {
     unsigned sleepers;                      /* clients that come back as late */
     unsigned bad_bank;                      /* answers that prove nothing, and executions without an answer */
     unsigned unread;                        /* clients that lose their patience */
+    unsigned declines;                      /* answers */
 };
 
 /* What tells the callers of a limit apart. */
@@ -802,6 +803,12 @@ void promise_line(struct sim_case *about, const struct exchange *x);
 
 /* A run with a limit that refuses, and the same with its shadow; the hash of both. */
 uint64_t shadow_run(uint64_t seed);
+/* Parts of each of the two. */
+void shadow_plan(struct sim_plan *plan);
+void shadow_begin(void);
+void shadow_line(const struct sim_case *about, const struct exchange *x);
+bool shadow_done(void);
+void shadow_end(void);
 
 /* ---- sim_oracle.c ---- */
 

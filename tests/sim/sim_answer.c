@@ -135,8 +135,15 @@ static enum sim_ending some_end(void)
     return ends[sim_below(ARRAY_COUNT(ends))];
 }
 
-static uint16_t some_status(void)
+/* Of two runs that are compared, both have the same declines. */
+static uint16_t some_status(const struct sim_case *about)
 {
+    if (sim.pair) {
+        return about->nonce % 3 == 0 ? 402 : 200;
+    }
+    if (sim_chance(sim.weather.declines)) {
+        return 402;
+    }
     return sim_chance(70) ? 200 : statuses[sim_below(ARRAY_COUNT(statuses))];
 }
 
@@ -167,7 +174,7 @@ static void write_whole(const struct writing *writing, enum manner manner)
     for (uint64_t left = manner == MANNER_INTERIM ? sim_between(1, 4) : 0; left > 0; left--) {
         sim_bytes_text(writing->out, "HTTP/1.1 10%c Interim\r\nSim-Interim: 1\r\n\r\n", sim_chance(50) ? '0' : '3');
     }
-    write_answer(writing, some_status(), manner == MANNER_CLOSE);
+    write_answer(writing, some_status(writing->about), manner == MANNER_CLOSE);
     mark(writing, here(writing), MARK_ANSWER_WHOLE);
     if (manner == MANNER_CLOSE) {
         mark(writing, here(writing), MARK_SPOILT);
@@ -176,6 +183,9 @@ static void write_whole(const struct writing *writing, enum manner manner)
 
 static void choose_times(struct sim_answer *answer, enum manner manner)
 {
+    if (sim.pair) {
+        return; /* at once */
+    }
     answer->delay_us = sim_chance(70) ? sim_below(3 * SIM_MS) : sim_below(60 * SIM_MS);
     if (manner == MANNER_LATE) {
         answer->delay_us = sim_between(30 * SIM_MS, 1500 * SIM_MS);
@@ -215,7 +225,7 @@ void sim_answer_make(struct sim_answer *answer, struct sim_case *about, struct s
         break;
     case MANNER_HALF:
         mark(&writing, here(&writing) + 1, MARK_ANSWER_BEGUN);
-        write_answer(&writing, some_status(), false);
+        write_answer(&writing, some_status(about), false);
         halve(&writing);
         answer->ending = sim_chance(85) ? some_end() : ENDING_STAY;
         answer->early = sim_chance(10);

@@ -196,7 +196,7 @@ static enum doing some_doing(void)
     if (sim_chance(sim.weather.bad_bank)) {
         return (enum doing)sim_below(DOING_COUNT);
     }
-    return sim_chance(5) ? DOING_DECLINE : DOING_PLAIN;
+    return sim_chance(sim.weather.declines) ? DOING_DECLINE : DOING_PLAIN;
 }
 
 static uint16_t failure(void)

@@ -11,8 +11,9 @@
  *   L4  no more of a caller's requests than `concurrent` are on their way in one weir, and nothing of them stays behind
  *   L5  a shadow refuses nobody (and is one: sim_shadow.c)
  *   L6  a declined payment is charged, and who may pass is asked anew behind it
- *   L7  payments are never shed
+ *   L7  payments are never shed, nor what goes on in place of one that may have been made
  *   L8  two callers have two buckets, one caller has one, in whatever weir
+ *   L9  where the store says nothing, nobody waits longer for a limit than limit_timeout
  */
 #include "sim.h"
 
@@ -24,6 +25,7 @@
 
 #define CALLERS_MAX 512 /* of one weir, in L4's books */
 #define LOOK_EVERY 16   /* turns */
+#define LATE_US (20 * SIM_MS) /* a timer may be, and a turn */
 #define NO_SECRET (UINT64_C(1) << 55) /* in who a caller is */
 
 enum how {
@@ -244,12 +246,13 @@ static void note_stored(struct book *book, const struct limited_one *one, const 
 }
 
 /* When its answer was found to be a decline; 0: it was not. What a shadow would have refused had never been declined. */
-static uint64_t declined_us(const struct limited_one *one)
+static uint64_t declined_us(const struct limited_one *one, const struct sim_case *about)
 {
     const struct exchange *x = one->exchange;
     uint64_t at_us = x->phase_at_us[x->claim != NULL ? PHASE_COMMIT : PHASE_RELAY];
     bool would_not_be = one->limit->shadow && one->has_told && !one->told.fits;
-    bool declined = !x->safe_method && x->answer_head != NULL && x->answer_head->status == 402;
+    unsigned status = x->answer_head != NULL ? x->answer_head->status : about->answer_status; /* it may be another's now */
+    bool declined = !x->safe_method && status == 402;
     return counts_declines(one) && declined && !would_not_be ? at_us : 0;
 }
 
@@ -260,14 +263,14 @@ static void note_one(const struct limited_one *one, const struct sim_case *about
     check_who(book, about, x->generation->parts.keyring != NULL);
     if (is_stored(one)) {
         note_stored(book, one, about);
-        book->declined[about->weir->number] += declined_us(one) != 0 ? 1 : 0;
+        book->declined[about->weir->number] += declined_us(one, about) != 0 ? 1 : 0;
         return;
     }
     if (is_rate(one) && one->has_told && one->told.fits && has_entered(x)) {
         note_admitted(book, x->phase_at_us[PHASE_ROUTE], about, counts_declines(one) ? HOW_CHECK : HOW_PROCESS);
     }
-    if (is_rate(one) && declined_us(one) != 0) {
-        add_fact(&book->granted, (struct fact){.at_us = declined_us(one), .weir = about->weir->number, .how = HOW_CHARGE});
+    if (is_rate(one) && declined_us(one, about) != 0) {
+        add_fact(&book->granted, (struct fact){.at_us = declined_us(one, about), .weir = about->weir->number, .how = HOW_CHARGE});
     }
 }
 
@@ -329,8 +332,28 @@ static void check_shed(const struct sim_case *about, const struct exchange *x)
         return;
     }
     sim.counts.shed++;
-    if (sim_quota_class(about, about->line_generation) == SHED_PAYMENT) {
-        sim_violated("L7: n%" PRIu64 " is a payment and was shed", about->nonce);
+    if (sim_quota_class(about, about->line_generation) == SHED_PAYMENT || about->took_over) {
+        sim_violated("L7: n%" PRIu64 " is a payment and was shed%s", about->nonce, about->took_over ? ", though it took over" : "");
+    }
+}
+
+/* Of one that asked the store for nothing but its limits, and heard nothing. One may be asked when another has failed. */
+static void check_wait(const struct sim_case *about, const struct exchange *x)
+{
+    uint64_t from_us = x->phase_at_us[PHASE_ADMIT];
+    uint64_t until_us = x->phase_at_us[PHASE_LINK] != 0 ? x->phase_at_us[PHASE_LINK] : sim.now_us;
+    unsigned most_ms = 0, failed = 0;
+    bool answered = false;
+    for (unsigned i = 1; i <= sim.plan_count; i++) {
+        most_ms = sim.plans[i].limit_timeout_ms > most_ms ? sim.plans[i].limit_timeout_ms : most_ms;
+    }
+    for (int i = 0; x->limited != NULL && i < x->limited->count; i++) {
+        failed += x->limited->each[i].failed ? 1 : 0;
+        answered = answered || x->limited->each[i].answered;
+    }
+    bool stopped = about->weir->thaws_at_us >= from_us;
+    if (failed > 0 && !answered && x->claim == NULL && !stopped && until_us - from_us > failed * (most_ms * SIM_MS + LATE_US)) {
+        sim_violated("L9: n%" PRIu64 " waited %" PRIu64 " us for limits that nobody answered for", about->nonce, until_us - from_us);
     }
 }
 
@@ -340,12 +363,16 @@ void bounds_line(struct sim_case *about, const struct exchange *x)
         return; /* it had no route */
     }
     check_shed(about, x);
+    check_wait(about, x);
     check_all_apply(about, x);
     for (int i = 0; x->limited != NULL && i < x->limited->count; i++) {
         note_one(&x->limited->each[i], about);
     }
     check_refusals(about, x);
     promise_line(about, x);
+    if (sim.pair) {
+        shadow_line(about, x);
+    }
 }
 
 void bounds_accepted(const struct stream *stream, bool in)

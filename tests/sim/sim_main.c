@@ -6,6 +6,7 @@
  *   weir-sim [--seed N] [--runs N] [--exchanges N]   which seeds, and when it is enough
  *            [--payments N]   the same in money runs
  *            [--money]        money runs
+ *            [--shadow]       pairs of runs: a limit and its shadow
  *            [--each N]       requests of one run, or payments
  *            [--trace]        tells everything that happens, on stderr
  *            [--matrix]       prints the table with its counts
@@ -64,7 +65,7 @@ static void on_end(void)
         tally.runs_failed++;
         fprintf(stderr, "seed %" PRIu64 " failed at step %" PRIu64 "; replay it: %s%s --seed %" PRIu64
                         " --runs 1 --each %" PRIu64 " --trace\n",
-                sim.seed, sim.step, sim.program, sim.money ? " --money" : "", sim.seed, sim.exchanges_per_run);
+                sim.seed, sim.step, sim.program, sim.pair ? " --shadow" : sim.money ? " --money" : "", sim.seed, sim.exchanges_per_run);
         say_counts();
     }
 }
@@ -82,6 +83,9 @@ void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak)
 static void watch_for_the_end(void)
 {
     (void)signal(SIGABRT, on_abort);
+    if (__sanitizer_set_death_callback == NULL) {
+        (void)signal(SIGSEGV, on_abort);
+    }
     (void)atexit(sim_files_remove);
     (void)atexit(on_end);
     if (__sanitizer_set_death_callback != NULL) {
@@ -112,6 +116,7 @@ static void read_wishes(struct wishes *wishes, int argc, char **argv)
         {"seed", required_argument, NULL, 's'},  {"runs", required_argument, NULL, 'r'},
         {"exchanges", required_argument, NULL, 'x'}, {"each", required_argument, NULL, 'e'},
         {"payments", required_argument, NULL, 'p'}, {"money", no_argument, NULL, 'y'},
+        {"shadow", no_argument, NULL, 'w'},
         {"trace", no_argument, NULL, 't'},       {"matrix", no_argument, NULL, 'm'},
         {"complete", no_argument, NULL, 'c'},    {"hash", no_argument, NULL, 'h'},
         {0},
@@ -135,6 +140,9 @@ static void read_wishes(struct wishes *wishes, int argc, char **argv)
         case 'y':
             sim.money = true;
             break;
+        case 'w':
+            sim.money = sim.pair = true;
+            break;
         case 'e':
             sim.exchanges_per_run = number_of(optarg);
             break;
@@ -151,7 +159,7 @@ static void read_wishes(struct wishes *wishes, int argc, char **argv)
             wishes->hash = true;
             break;
         default:
-            fprintf(stderr, "usage: weir-sim [--money] [--seed N] [--runs N] [--exchanges N | --payments N] [--each N] "
+            fprintf(stderr, "usage: weir-sim [--money | --shadow] [--seed N] [--runs N] [--exchanges N | --payments N] [--each N] "
                             "[--trace] [--matrix] [--complete] [--hash]\n");
             tally.counted = true;
             exit(64);
@@ -174,7 +182,7 @@ int main(int argc, char **argv)
     sim_files_make();
     for (uint64_t i = 0; i < wishes.runs && sim.counts.exchanges < wishes.exchanges && sim.counts.payments < wishes.payments;
          i++) {
-        uint64_t hash = story_run(wishes.seed + i);
+        uint64_t hash = sim.pair ? shadow_run(wishes.seed + i) : story_run(wishes.seed + i);
         tally.runs_passed++;
         if (wishes.hash) {
             printf("seed %" PRIu64 " hash %016" PRIx64 "\n", wishes.seed + i, hash);

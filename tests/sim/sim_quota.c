@@ -98,6 +98,11 @@ static void plan_accept(struct sim_plan *plan)
 
 void sim_quota_plan(struct sim_plan *plan)
 {
+    if (sim.pair) {
+        plan->accept_limit = -1;
+        shadow_plan(plan);
+        return;
+    }
     plan_limits(plan);
     plan_accept(plan);
     for (int i = 0; i < plan->route_count; i++) {

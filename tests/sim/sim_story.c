@@ -76,8 +76,15 @@ static void choose_money_weather(void)
         .rates_vary = sim_chance(20),
         .overload = calm || sim_chance(88) ? 0 : (unsigned)sim_between(10, 90),
         .bad_bank = calm ? 5 : (unsigned)sim_between(10, 70),
+        .declines = sim_chance(70) ? 5 : (unsigned)sim_between(20, 60),
         .unread = calm ? 5 : (unsigned)sim_between(5, 50),
     };
+}
+
+/* Nothing goes wrong while a limit is compared with its shadow. */
+static void choose_pair_weather(void)
+{
+    sim.weather = (struct sim_weather){.latency_us = 20, .limits = true};
 }
 
 static void choose_sizes(void)
@@ -154,6 +161,9 @@ static void on_heal(struct sim_event *event)
 
 static bool actors_done(void)
 {
+    if (sim.pair) {
+        return shadow_done();
+    }
     return sim.money ? sim_payers_done() && sim_callers_done() : sim_clients_done();
 }
 
@@ -243,6 +253,13 @@ static void begin_money(void)
     sim_after(&story.drain, 0);
 }
 
+static void begin_pair(void)
+{
+    (void)sim_weir_start(0);
+    shadow_begin();
+    sim_after(&story.drain, 0);
+}
+
 static void init_events(void)
 {
     memset(&story, 0, sizeof story);
@@ -259,7 +276,9 @@ uint64_t story_run(uint64_t seed)
 {
     sim_world_begin(seed);
     init_events();
-    if (sim.money) {
+    if (sim.pair) {
+        choose_pair_weather();
+    } else if (sim.money) {
         choose_money_weather();
     } else {
         choose_weather();
@@ -272,7 +291,9 @@ uint64_t story_run(uint64_t seed)
     ledger_begin();
     bounds_begin();
     verdict_begin();
-    if (sim.money) {
+    if (sim.pair) {
+        begin_pair();
+    } else if (sim.money) {
         begin_money();
     } else {
         begin_wire();
@@ -283,6 +304,9 @@ uint64_t story_run(uint64_t seed)
     sim_store_rest();
     ledger_end();
     bounds_end();
+    if (sim.pair) {
+        shadow_end();
+    }
     sim_weirs_end();
     sim_store_end();
     sim_clients_end();
