@@ -113,13 +113,10 @@ static bool counts_connections(int limit)
     return counts;
 }
 
-/* Nobody else asked this process as this caller, or still does. */
-static bool was_alone_here(uint64_t who, const struct sim_case *refused, const struct sim_case *again)
+/* Nobody else asked this process as this caller, or still does: who is refused makes it rest before it asks again. */
+static bool nobody_knocked_here(uint64_t who, const struct sim_case *refused, const struct sim_case *again)
 {
     int limit = (int)(who >> 56) - 1;
-    if (counts_connections(limit)) {
-        return false;
-    }
     for (size_t i = 0; i < sim.case_count; i++) {
         const struct sim_case *other = sim.cases[i];
         bool began = other != refused && other != again && other->weir == again->weir;
@@ -129,13 +126,19 @@ static bool was_alone_here(uint64_t who, const struct sim_case *refused, const s
             return false;
         }
     }
-    return refused->weir == again->weir;
+    return true;
+}
+
+static bool was_alone_here(uint64_t who, const struct sim_case *refused, const struct sim_case *again)
+{
+    return !counts_connections((int)(who >> 56) - 1) && refused->weir == again->weir && nobody_knocked_here(who, refused, again);
 }
 
 static bool was_alone(uint64_t who, const struct sim_case *refused, const struct sim_case *again)
 {
     int limit = (int)(who >> 56) - 1;
-    return sim_quota_is_local(limit) ? was_alone_here(who, refused, again) : bounds_charged_us(who) < refused->line_at_us;
+    return sim_quota_is_local(limit) ? was_alone_here(who, refused, again)
+                                       : bounds_charged_us(who) < refused->line_at_us && nobody_knocked_here(who, refused, again);
 }
 
 static void test(const struct sim_case *about, const struct exchange *x)
