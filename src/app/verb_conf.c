@@ -154,7 +154,7 @@ static enum shed_class class_by_method(const struct conf *conf, const struct con
 static void print_class(FILE *out, const struct conf *conf, const struct conf_route *route, struct bytes method)
 {
     const struct conf_profile *profile = &conf->profiles[conf->processors[route->processor].profile];
-    enum shed_class class = route->class_written ? (enum shed_class)route->class : class_by_method(conf, route, method);
+    enum shed_class class = route->class_written ? class_by_word(route->class) : class_by_method(conf, route, method);
     fprintf(out, "class      %s%s%s\n", shed_class_name(class), route->class_written ? "" : ", by its method",
             class < SHED_TEST && profile->test_key_count > 0 ? "; test where the credential is one of test traffic"
                                                              : "");

@@ -68,7 +68,7 @@ enum shed_class shedding_class(const struct exchange *x)
         return SHED_PAYMENT;
     }
     const struct conf_route *conf = x->route->conf;
-    enum shed_class class = conf->class_written ? (enum shed_class)conf->class : class_by_request(x);
+    enum shed_class class = conf->class_written ? class_by_word(conf->class) : class_by_request(x);
     return class < SHED_TEST && is_test(x) ? SHED_TEST : class;
 }
 

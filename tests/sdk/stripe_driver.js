@@ -30,7 +30,7 @@ function clientOf(order) {
     if (order.agent) {
         options.httpAgent = agentOf(order.agent);
     }
-    return new Stripe('sk_test_sdk', options);
+    return new Stripe('sk_live_sdk', options);
 }
 
 function callOf(stripe, order) {

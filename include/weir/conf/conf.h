@@ -30,7 +30,7 @@ enum conf_errors { CONF_ERRORS_PROBLEM, CONF_ERRORS_STRIPE, CONF_ERRORS_ADYEN, C
 enum conf_limit_mode { CONF_LIMIT_ENFORCE, CONF_LIMIT_SHADOW, CONF_LIMIT_OFF };
 enum conf_limit_store_down { CONF_LIMIT_LOCAL, CONF_LIMIT_OPEN, CONF_LIMIT_CLOSED };
 enum conf_charge_on { CONF_CHARGE_ON_REQUEST, CONF_CHARGE_ON_DECLINE };
-/* What is shed first and last; the first three lines of enum shed_class follow it. */
+/* What is shed last and first: the words of routes.NAME.class (class_by_word in gate/generation.h). */
 enum conf_class { CONF_CLASS_PAYMENT, CONF_CLASS_WRITE, CONF_CLASS_READ, CONF_CLASS_LIST, CONF_CLASS_TEST,
                   CONF_CLASS_BACKGROUND };
 enum conf_limit_part_kind { CONF_PART_TENANT, CONF_PART_CLIENT_IP, CONF_PART_MTLS_SUBJECT, CONF_PART_HEADER,

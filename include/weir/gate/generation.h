@@ -13,6 +13,7 @@
 #include "weir/io/tls.h"
 #include "weir/policy/profile.h"
 #include "weir/policy/route.h"
+#include "weir/policy/shed.h"
 #include "weir/upstream/upstream.h"
 
 /* What a generation needs from the process. Borrowed. */
@@ -69,5 +70,15 @@ uint32_t generation_number(const struct generation *generation);
 uint32_t generation_holders(const struct generation *generation);
 /* Of listener `index`; NULL: plain. Borrowed. */
 struct tls_server *generation_tls_server(const struct generation *generation, int index);
+
+/* What the word of routes.NAME.class says to the controller. */
+static inline enum shed_class class_by_word(enum conf_class word)
+{
+    static const enum shed_class classes[] = {
+        [CONF_CLASS_PAYMENT] = SHED_PAYMENT, [CONF_CLASS_WRITE] = SHED_WRITE, [CONF_CLASS_READ] = SHED_READ,
+        [CONF_CLASS_LIST] = SHED_LIST,       [CONF_CLASS_TEST] = SHED_TEST,   [CONF_CLASS_BACKGROUND] = SHED_BACKGROUND,
+    };
+    return classes[word];
+}
 
 #endif
