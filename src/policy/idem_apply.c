@@ -1,6 +1,9 @@
 /*
  * The store's transition: one operation on the record of one key, at one time.
  *
+ *                           rebind
+ *                          |      ^
+ *                          v      |
  *   absent ----begin----> in flight ----complete----> done
  *     ^                    |   ^                        ^
  *     |<-----abandon-------|   |                        |
@@ -11,7 +14,8 @@
  *
  * A record that the store lost comes back by complete (done) and mark
  * (unknown): its owner knows better. Whoever holds a record is one random token;
- * what a record is bound to never changes while it exists. The embedded store
+ * what a record is bound to changes by rebind alone, whose owner has sent nothing
+ * and of which no earlier attempt may have been executed. The embedded store
  * runs this inside its write transaction; the scripts of the Redis store say the
  * same. It owns nothing, reads no clock and never fails.
  */
@@ -67,19 +71,24 @@ static void enter(struct idem_record *record, enum idem_state state)
     record->state = state;
 }
 
-static void make(struct idem_record *record, const struct idem_op *op, uint64_t begun_ms)
+static void bind_to(struct idem_record *record, const struct idem_op *op, uint64_t begun_ms)
 {
     CHECK(op->processor.len <= IDEM_PROCESSOR_BYTES_MAX);
-    memset(record, 0, sizeof *record);
-    memcpy(record->owner, op->owner, IDEM_OWNER_BYTES);
-    memcpy(record->print, op->print, IDEM_PRINT_BYTES);
     memcpy(record->bind, op->bind, IDEM_BIND_BYTES);
     bytes_to_text(op->processor, record->processor, sizeof record->processor);
-    bytes_to_text(bytes_of(op->request_id, strnlen(op->request_id, IDEM_REQUEST_ID_BYTES)), record->request_id,
-                  sizeof record->request_id);
     record->upstream_key = op->upstream_key;
     record->resend_ms = op->resend_ms;
     record->begun_ms = begun_ms;
+}
+
+static void make(struct idem_record *record, const struct idem_op *op, uint64_t begun_ms)
+{
+    memset(record, 0, sizeof *record);
+    memcpy(record->owner, op->owner, IDEM_OWNER_BYTES);
+    memcpy(record->print, op->print, IDEM_PRINT_BYTES);
+    bytes_to_text(bytes_of(op->request_id, strnlen(op->request_id, IDEM_REQUEST_ID_BYTES)), record->request_id,
+                  sizeof record->request_id);
+    bind_to(record, op, begun_ms);
 }
 
 /* Anybody who may send again may take it over now. */
@@ -217,6 +226,25 @@ static enum idem_change renew(struct idem_record *record, const struct idem_op *
     return verdict(result, IDEM_OK, IDEM_WRITE);
 }
 
+/*
+ * The processor that it leaves had no byte of it, as its owner says; what an earlier owner may have sent, the record says.
+ * A token is one attempt's, so that the print need not be asked.
+ */
+static enum idem_change rebind(struct idem_record *record, const struct idem_op *op, uint64_t now_ms,
+                               struct idem_result *result)
+{
+    if (record->state != IDEM_IN_FLIGHT || !is_own(record, op)) {
+        return verdict(result, IDEM_LOST, IDEM_KEEP);
+    }
+    if (record->ambiguous) {
+        return verdict(result, IDEM_REFUSED, IDEM_KEEP);
+    }
+    bind_to(record, op, now_ms);
+    record->lease_ms = now_ms + op->lease_ms;
+    record->expires_ms = now_ms + op->keep_unknown_ms;
+    return verdict(result, IDEM_OK, IDEM_WRITE);
+}
+
 /* The first definite answer wins, whoever brings it: to drop the truth because a lease was over would be wrong. */
 static enum idem_change complete(struct idem_record *record, const struct idem_op *op, uint64_t now_ms,
                                  struct idem_result *result)
@@ -341,6 +369,7 @@ static enum idem_change apply_to_none(struct idem_record *record, const struct i
     case IDEM_RENEW:
     case IDEM_RESOLVE:
     case IDEM_READ:
+    case IDEM_REBIND: /* nothing was sent: there is nothing to put back, and nothing to send under */
         return verdict(result, IDEM_NONE, IDEM_KEEP);
     case IDEM_OP_COUNT:
         break;
@@ -368,6 +397,8 @@ static enum idem_change apply_to_record(struct idem_record *record, const struct
         return lapse(record, op, now_ms, result);
     case IDEM_READ:
         return look(record, now_ms, result);
+    case IDEM_REBIND:
+        return rebind(record, op, now_ms, result);
     case IDEM_OP_COUNT:
         break;
     }

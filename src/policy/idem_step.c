@@ -12,6 +12,12 @@
  *
  * A takeover enters SENT at once: the owner before may have sent, so nothing
  * that happens to us can make it not sent.
+ *
+ * Two ways to try once more, and never both: in HELD the record may be bound to
+ * another processor (mode failover), and no byte leaves before that is stored;
+ * in SENT it may go to the same processor under the same key again, where that
+ * de-duplicates. From then on two attempts are out, and only a definite answer
+ * settles both.
  */
 #include "weir/policy/idem.h"
 
@@ -109,11 +115,65 @@ static struct idem_next on_result(struct idem_driver *driver, const struct idem_
     check_failed(__FILE__, __LINE__, "a verdict of BEGIN");
 }
 
+/* ---- elsewhere, or once more ---- */
+
+/* What is known of the money while nothing is decided. */
+static enum outcome outcome_so_far(const struct idem_driver *driver)
+{
+    if (driver->stage == IDEM_STAGE_SETTLING) {
+        return OUTCOME_ANSWERED;
+    }
+    return driver->stage <= IDEM_STAGE_HELD ? OUTCOME_NOT_SENT : OUTCOME_UNKNOWN;
+}
+
+static struct idem_next on_elsewhere(struct idem_driver *driver)
+{
+    if (driver->stage != IDEM_STAGE_HELD || !driver->may_move || driver->ambiguous || driver->unrecorded ||
+        driver->rebinding) {
+        return next(IDEM_DO_NOTHING, outcome_so_far(driver));
+    }
+    driver->rebinding = true;
+    return next(IDEM_DO_REBIND, OUTCOME_NOT_SENT);
+}
+
+static struct idem_next on_rebound(struct idem_driver *driver, const struct idem_result *result)
+{
+    CHECK(driver->stage == IDEM_STAGE_HELD && driver->rebinding);
+    if (result == NULL) { /* it is bound to one of the two, and neither has a byte: what comes next frees the key */
+        return refusal(REASON_STORE_DOWN);
+    }
+    driver->rebinding = false;
+    switch (result->verdict) {
+    case IDEM_OK:
+        return next(IDEM_DO_SEND, OUTCOME_NOT_SENT);
+    case IDEM_LOST: /* another attempt has the key by now, and may be sending */
+        return refuse(driver, REASON_KEY_IN_PROGRESS);
+    case IDEM_REFUSED: /* an earlier one may have been executed where it was bound to */
+        return refuse(driver, REASON_OUTCOME_UNKNOWN);
+    case IDEM_NONE: /* begin was acknowledged and is lost: what is sent now would be sent without a record */
+        return refuse(driver, REASON_STORE_DOWN);
+    default:
+        break;
+    }
+    check_failed(__FILE__, __LINE__, "a verdict of REBIND");
+}
+
+/* Two attempts are out then: a refusal of the second says nothing of the first. */
+static struct idem_next on_again(struct idem_driver *driver)
+{
+    if (driver->stage != IDEM_STAGE_SENT || driver->single_shot || driver->unrecorded) {
+        return next(IDEM_DO_NOTHING, outcome_so_far(driver));
+    }
+    driver->ambiguous = true;
+    return next(IDEM_DO_SEND_SAME, OUTCOME_UNKNOWN);
+}
+
 /* ---- the processor ---- */
 
 static struct idem_next on_first_byte(struct idem_driver *driver)
 {
     CHECK(driver->stage == IDEM_STAGE_HELD || driver->stage == IDEM_STAGE_SENT);
+    CHECK(!driver->rebinding);
     enter(driver, IDEM_STAGE_SENT);
     return next(IDEM_DO_NOTHING, OUTCOME_UNKNOWN);
 }
@@ -201,6 +261,12 @@ struct idem_next idem_step(struct idem_driver *driver, const struct idem_event *
         return on_result(driver, event->result);
     case IDEM_ON_FIRST_BYTE:
         return on_first_byte(driver);
+    case IDEM_ON_ELSEWHERE:
+        return on_elsewhere(driver);
+    case IDEM_ON_REBOUND:
+        return on_rebound(driver, event->result);
+    case IDEM_ON_AGAIN:
+        return on_again(driver);
     case IDEM_ON_ANSWER:
         return on_answer(driver, event->class);
     case IDEM_ON_NO_ANSWER:

@@ -73,6 +73,7 @@ static const char *const status_names[STORE_STATUS_COUNT] = {
 static const char *const op_names[IDEM_OP_COUNT] = {
     [IDEM_BEGIN] = "begin",     [IDEM_RENEW] = "renew",     [IDEM_COMPLETE] = "complete", [IDEM_MARK] = "mark",
     [IDEM_ABANDON] = "abandon", [IDEM_RESOLVE] = "resolve", [IDEM_LAPSE] = "lapse",       [IDEM_READ] = "read",
+    [IDEM_REBIND] = "rebind",
 };
 
 static const char *const limit_names[STORE_LIMIT_KIND_COUNT] = {

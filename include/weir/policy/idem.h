@@ -100,6 +100,8 @@ enum idem_op_kind {
     IDEM_RESOLVE,  /* an operator looked at the processor */
     IDEM_LAPSE,    /* the sweep: an owner that went silent; an unknown whose time is over */
     IDEM_READ,     /* look, change nothing */
+    IDEM_REBIND,   /* its owner, who sent nothing: to another processor, under its upstream key. As young and leased as a
+                      new one. Not on Redis (STORE_UNTRUSTED) */
     IDEM_OP_COUNT
 };
 
@@ -112,15 +114,16 @@ struct idem_op {
     enum idem_op_kind kind;
     struct idem_name name;
     uint8_t owner[IDEM_OWNER_BYTES];  /* all but RESOLVE, LAPSE, READ */
-    /* BEGIN, COMPLETE, MARK: who the record is, should the store have lost it */
+    /* BEGIN, COMPLETE, MARK: who the record is, should the store have lost it. REBIND: what it is bound to from now on
+     * (bind, processor, upstream_key, resend_ms), its age counting from now */
     uint8_t print[IDEM_PRINT_BYTES];
     uint8_t bind[IDEM_BIND_BYTES];
     struct bytes processor;           /* at most IDEM_PROCESSOR_BYTES_MAX */
     struct bytes upstream_key;        /* sealed */
     char request_id[IDEM_REQUEST_ID_BYTES + 1];
     uint64_t resend_ms;               /* duration; 0: never send twice */
-    uint64_t keep_unknown_ms;         /* duration */
-    uint64_t lease_ms;                /* BEGIN, RENEW: duration */
+    uint64_t keep_unknown_ms;         /* BEGIN, MARK, REBIND: duration */
+    uint64_t lease_ms;                /* BEGIN, RENEW, REBIND: duration */
     /*
      * BEGIN: what a new record is subject to; at most LIMITS_MAX. Charged with it or not at all: where there is a
      * record already nothing is charged, and where a limit has no room the key stays free (IDEM_LIMITED). The store
@@ -158,7 +161,7 @@ enum idem_verdict {
     /* the others */
     IDEM_OK,
     IDEM_LOST,      /* not this owner's any more */
-    IDEM_REFUSED,   /* ABANDON of an ambiguous record, RESOLVE of one in flight */
+    IDEM_REFUSED,   /* ABANDON or REBIND of an ambiguous record, RESOLVE of one in flight */
     IDEM_ALREADY,   /* done before: status and answer are told */
     IDEM_REASSERTED,/* the store had lost it; it is there again */
     IDEM_CONFLICT,  /* COMPLETE, MARK: the record is another request's, or bound to another processor or upstream key:
@@ -228,8 +231,10 @@ struct idem_driver {
     bool ambiguous;         /* took over, or an attempt of ours ended without a definite answer; never cleared */
     bool unrecorded;        /* begin was never acknowledged and the route passes anyway */
     bool receipt;           /* sends again under a record that is done, for the answer that was not kept */
-    bool single_shot;       /* the processor does not de-duplicate */
+    bool single_shot;       /* the processor does not de-duplicate: what it may have had is never sent again */
     bool pass_when_down;    /* store_down: pass */
+    bool may_move;          /* mode failover: the record may be bound to another processor while nothing was sent */
+    bool rebinding;         /* a rebind was asked for and is not acknowledged: until then no byte may leave */
 };
 
 enum idem_event_kind {
@@ -238,6 +243,9 @@ enum idem_event_kind {
     IDEM_ON_STORE_DOWN,   /* begin had no reply in time, or the store may not be trusted with this route */
     IDEM_ON_WAITED,       /* the first with this key in this process is through, or its time is over: ask (again) */
     IDEM_ON_FIRST_BYTE,   /* handed over */
+    IDEM_ON_ELSEWHERE,    /* nothing was sent and this processor cannot take it: may the record move to another? */
+    IDEM_ON_REBOUND,      /* the store's verdict on that; result NULL: not in time, or store down */
+    IDEM_ON_AGAIN,        /* sent, and the attempt ended without a definite answer: may it go there once more? */
     IDEM_ON_ANSWER,       /* an answer whose class is known: whole, or too large to hold */
     IDEM_ON_NO_ANSWER,    /* refused, cancelled, timed out, broken off, cut: before or after the first byte */
     IDEM_ON_SETTLED,      /* complete was acknowledged; or its 50 ms are over */
@@ -247,15 +255,17 @@ enum idem_event_kind {
 
 struct idem_event {
     enum idem_event_kind kind;
-    const struct idem_result *result; /* ON_RESULT; ON_SETTLED, where NULL says: not in time, or store down */
+    const struct idem_result *result; /* ON_RESULT; ON_REBOUND, ON_SETTLED, where NULL says: not in time, or store down */
     enum idem_class class;            /* ON_ANSWER, ON_LATE_ANSWER */
 };
 
 enum idem_act {
-    IDEM_DO_NOTHING,
+    IDEM_DO_NOTHING,   /* ON_ELSEWHERE, ON_AGAIN: it may not */
     IDEM_DO_BEGIN,     /* ask the store for the key */
     IDEM_DO_SEND,      /* go on to the processor that was chosen */
-    IDEM_DO_SEND_SAME, /* go on, as one that has already sent: to result->processor under result->upstream_key alone */
+    IDEM_DO_SEND_SAME, /* go on, as one that has already sent: to result->processor under result->upstream_key alone;
+                          ON_AGAIN: to where it was sent, under the same upstream key */
+    IDEM_DO_REBIND,    /* ask the store to bind the record to the other processor, then send there */
     IDEM_DO_REPLAY,    /* answer with result->answer */
     IDEM_DO_REFUSE,    /* answer with `reason` */
     IDEM_DO_COMPLETE,  /* store the answer; answer when that is acknowledged, or after 50 ms */

@@ -92,7 +92,9 @@ void store_close(struct store *store, uint32_t wait_ms, void (*closed)(void *own
  * Asks for `op`, whose bytes are copied. `done` is called once, unless
  * store_forget came first; NULL: nobody waits.
  *
- * BEGIN, RENEW, READ, RESOLVE: answered within `timeout_ms`. A BEGIN without
+ * BEGIN, RENEW, READ, RESOLVE, REBIND: answered within `timeout_ms`. A REBIND
+ * is STORE_OK when it is durable, STORE_DOWN when it may be done; Redis is
+ * STORE_UNTRUSTED for it. A BEGIN without
  * reply is repeated once within it, under the same owner; when none came, the
  * answer is STORE_DOWN and the store abandons for that owner until that is
  * acknowledged, so that a late begin leaves nothing behind.

@@ -63,6 +63,10 @@ static void submit(struct store *store, struct store_call *call)
 {
     struct redis_store *redis = redis_of(store);
     timer_init(&call->timer, loop_of(redis), on_call_timer);
+    if (call->op.kind == IDEM_REBIND) { /* a begin may be lost by a server that fails over, and then nothing binds the key */
+        store_call_end_later(call, STORE_UNTRUSTED);
+        return;
+    }
     if (!call->settles) {
         if (is_long_down(redis)) {
             store_call_end_later(call, STORE_DOWN);

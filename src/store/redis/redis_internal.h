@@ -94,9 +94,9 @@ enum refusal refusal_of(const struct reply *error);
 
 /* ---- scripts ---- */
 
-/* Those of the operations, then: */
+/* Those of the operations, but for the last, which is not asked of Redis (IDEM_REBIND); then: */
 enum {
-    SCRIPT_SWEEP = IDEM_OP_COUNT,
+    SCRIPT_SWEEP = IDEM_REBIND,
     SCRIPT_LOOK,
     SCRIPT_ADMIT, /* begin, with limits */
     SCRIPT_LEASE, /* a limit alone */

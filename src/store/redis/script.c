@@ -151,7 +151,7 @@ void script_command(struct out *out, const struct script *script, bool whole, in
 /* How many arguments stand behind the keys. */
 static int argument_count(const struct idem_op *op)
 {
-    static const int counts[IDEM_OP_COUNT] = {
+    static const int counts[IDEM_REBIND] = {
         [IDEM_BEGIN] = 10,  [IDEM_RENEW] = 3,   [IDEM_COMPLETE] = 14, [IDEM_MARK] = 10,
         [IDEM_ABANDON] = 2, [IDEM_RESOLVE] = 4, [IDEM_LAPSE] = 3,     [IDEM_READ] = 0,
     };
@@ -206,6 +206,7 @@ static void put_own(struct out *out, const struct idem_op *op, uint64_t waited_m
         break;
     case IDEM_ABANDON:
     case IDEM_READ:
+    case IDEM_REBIND:
     case IDEM_OP_COUNT:
         break;
     }
@@ -264,6 +265,7 @@ void call_command(struct out *out, const struct script scripts[SCRIPT_COUNT], co
 {
     char key[REDIS_KEY_BYTES];
     bool noted = op->kind == IDEM_LAPSE || op->kind == IDEM_RESOLVE;
+    CHECK(op->kind < IDEM_REBIND);
     if (op->kind == IDEM_BEGIN && op->limit_count > 0) {
         admit_command(out, scripts, op, whole, asked);
         return;

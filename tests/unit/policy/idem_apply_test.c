@@ -323,6 +323,27 @@ static const struct cell cells[IDEM_OP_COUNT][SITUATION_COUNT] = {
             [DONE_BARE] = {IDEM_OK, IDEM_KEEP, IDEM_DONE, ""},
             [DONE_BARE_OLD] = {IDEM_OK, IDEM_KEEP, IDEM_DONE, ""},
         },
+    [IDEM_REBIND] =
+        {
+            [FREE] = {IDEM_NONE, IDEM_KEEP, IDEM_ABSENT, ""},
+            [OWN] = {IDEM_OK, IDEM_WRITE, IDEM_IN_FLIGHT, ""},
+            [OWN_AMBIGUOUS] = {IDEM_REFUSED, IDEM_KEEP, IDEM_IN_FLIGHT, ""},
+            [OWN_ONCE] = {IDEM_REFUSED, IDEM_KEEP, IDEM_IN_FLIGHT, ""},
+            [OWN_OVER] = {IDEM_OK, IDEM_WRITE, IDEM_IN_FLIGHT, ""},
+            [OTHERS] = {IDEM_LOST, IDEM_KEEP, IDEM_IN_FLIGHT, ""},
+            [OTHERS_OVER] = {IDEM_LOST, IDEM_KEEP, IDEM_IN_FLIGHT, ""},
+            [OTHERS_OVER_TOLD] = {IDEM_LOST, IDEM_KEEP, IDEM_IN_FLIGHT, ""},
+            [OTHERS_OVER_OLD] = {IDEM_LOST, IDEM_KEEP, IDEM_IN_FLIGHT, ""},
+            [OTHERS_OVER_ONCE] = {IDEM_LOST, IDEM_KEEP, IDEM_IN_FLIGHT, ""},
+            [UNKNOWN_OWN] = {IDEM_LOST, IDEM_KEEP, IDEM_UNKNOWN, ""},
+            [UNKNOWN_YOUNG] = {IDEM_LOST, IDEM_KEEP, IDEM_UNKNOWN, ""},
+            [UNKNOWN_OLD] = {IDEM_LOST, IDEM_KEEP, IDEM_UNKNOWN, ""},
+            [UNKNOWN_ENDING] = {IDEM_LOST, IDEM_KEEP, IDEM_UNKNOWN, ""},
+            [DONE_KEPT] = {IDEM_LOST, IDEM_KEEP, IDEM_DONE, ""},
+            [DONE_STALE] = {IDEM_LOST, IDEM_KEEP, IDEM_DONE, ""},
+            [DONE_BARE] = {IDEM_LOST, IDEM_KEEP, IDEM_DONE, ""},
+            [DONE_BARE_OLD] = {IDEM_LOST, IDEM_KEEP, IDEM_DONE, ""},
+        },
 };
 
 static const char *events_of(const struct idem_result *result)
@@ -536,6 +557,17 @@ static void begin_with_a_long_name(void)
     (void)apply_at(&record, FREE, &op, NOW_MS);
 }
 
+static void rebind_to_a_long_name(void)
+{
+    char processor[IDEM_PROCESSOR_BYTES_MAX + 1];
+    struct idem_op op = make_op(IDEM_REBIND);
+    struct idem_record record;
+
+    memset(processor, 'p', sizeof processor);
+    op.processor = bytes_of(processor, sizeof processor);
+    (void)apply_at(&record, OWN, &op, NOW_MS);
+}
+
 static void op_of_no_table_on_none(void)
 {
     struct idem_record record;
@@ -554,6 +586,7 @@ static void test_what_no_caller_may_ask_is_a_bug(void **state)
 {
     (void)state;
     assert_true(aborts(begin_with_a_long_name));
+    assert_true(aborts(rebind_to_a_long_name));
     assert_true(aborts(op_of_no_table_on_none));
     assert_true(aborts(op_of_no_table));
 }
@@ -587,6 +620,125 @@ static void test_a_takeover_keeps_what_was_bound_and_tells_it(void **state)
         assert_int_equal(record.told, told);
     }
 }
+
+/* ---- bound anew ---- */
+
+static struct idem_op make_rebind(void)
+{
+    struct idem_op op = make_op(IDEM_REBIND);
+
+    op.processor = BYTES("other");
+    op.upstream_key = BYTES("other key");
+    op.resend_ms = 700;
+    memset(op.bind, 'c', sizeof op.bind);
+    return op;
+}
+
+static void test_a_rebind_changes_what_the_record_is_bound_to_and_starts_its_time_anew(void **state)
+{
+    static const enum situation situations[] = {OWN, OWN_OVER};
+    struct idem_op op = make_rebind();
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(situations); i++) {
+        struct idem_record record;
+        struct idem_result result = apply_at(&record, situations[i], &op, NOW_MS);
+
+        assert_int_equal(result.verdict, IDEM_OK);
+        assert_string_equal(result.processor, "other");
+        assert_int_equal(result.age_ms, 0);
+        assert_string_equal(record.processor, "other");
+        assert_bytes(record.upstream_key, "other key");
+        assert_memory_equal(record.bind, op.bind, sizeof op.bind);
+        assert_int_equal(record.resend_ms, 700);
+        assert_int_equal(record.begun_ms, NOW_MS);
+        assert_int_equal(record.lease_ms, NOW_MS + LEASE_MS);
+        assert_int_equal(record.expires_ms, NOW_MS + KEEP_UNKNOWN_MS);
+        /* Whose it is, and of what request, stays. */
+        assert_memory_equal(record.owner, op.owner, sizeof op.owner);
+        assert_memory_equal(record.print, op.print, sizeof op.print);
+        assert_string_equal(record.request_id, "first");
+        assert_int_equal(record.takeovers, 0);
+        assert_false(record.ambiguous || record.told);
+    }
+}
+
+/* Its token is random, and of one attempt: who has it has the right request. */
+static void test_a_rebind_by_its_owner_is_not_asked_for_the_print(void **state)
+{
+    struct idem_op op = make_rebind();
+    struct idem_record record;
+
+    (void)state;
+    op.print[0] ^= 1;
+    assert_int_equal(apply_at(&record, OWN, &op, NOW_MS).verdict, IDEM_OK);
+    assert_int_equal(record.print[0], 'p');
+}
+
+/* A reply that was lost may be asked for again; and nothing was sent, so that it may go back as well. */
+static void test_a_rebind_may_be_repeated(void **state)
+{
+    struct idem_op op = make_rebind();
+    struct idem_op back = make_op(IDEM_REBIND);
+    struct idem_record record;
+    struct idem_result result;
+
+    (void)state;
+    (void)apply_at(&record, OWN, &op, NOW_MS);
+    assert_int_equal(idem_apply(&record, &op, NOW_MS + 5, &result), IDEM_WRITE);
+    assert_int_equal(result.verdict, IDEM_OK);
+    assert_int_equal(idem_apply(&record, &back, NOW_MS + 9, &result), IDEM_WRITE);
+    assert_string_equal(record.processor, "acme");
+    assert_int_equal(record.begun_ms, NOW_MS + 9);
+}
+
+static void test_a_takeover_goes_where_the_record_was_rebound_to(void **state)
+{
+    struct idem_op op = make_rebind();
+    struct idem_op begin = make_op(IDEM_BEGIN);
+    struct idem_record record;
+    struct idem_result result;
+
+    (void)state;
+    memset(begin.owner, 'n', sizeof begin.owner);
+    (void)apply_at(&record, OWN, &op, NOW_MS);
+    (void)idem_apply(&record, &begin, NOW_MS + 1, &result);
+    assert_int_equal(result.verdict, IDEM_BUSY); /* the lease is anew */
+    op.lease_ms = 1;
+    (void)apply_at(&record, OWN, &op, NOW_MS);
+    (void)idem_apply(&record, &begin, NOW_MS + 699, &result);
+    assert_int_equal(result.verdict, IDEM_TAKEN_OVER);
+    assert_string_equal(result.processor, "other");
+    assert_bytes(result.upstream_key, "other key");
+    assert_int_equal(result.age_ms, 699);
+    /* From here on it stays there: for who lost it, and for who has it. */
+    (void)idem_apply(&record, &op, NOW_MS + 699, &result);
+    assert_int_equal(result.verdict, IDEM_LOST);
+    memset(op.owner, 'n', sizeof op.owner);
+    (void)idem_apply(&record, &op, NOW_MS + 699, &result);
+    assert_int_equal(result.verdict, IDEM_REFUSED);
+    assert_string_equal(record.processor, "other");
+}
+
+/* Whoever still answers for the processor that it left was asked against all rules. */
+static void test_an_answer_of_the_processor_that_it_left_is_an_alarm(void **state)
+{
+    struct idem_op op = make_rebind();
+    struct idem_op complete = make_op(IDEM_COMPLETE);
+    struct idem_record record;
+    struct idem_result result;
+
+    (void)state;
+    (void)apply_at(&record, OWN, &op, NOW_MS);
+    assert_int_equal(idem_apply(&record, &complete, NOW_MS, &result), IDEM_KEEP);
+    assert_int_equal(result.verdict, IDEM_CONFLICT);
+    complete.processor = op.processor;
+    memcpy(complete.bind, op.bind, sizeof op.bind);
+    assert_int_equal(idem_apply(&record, &complete, NOW_MS, &result), IDEM_WRITE);
+    assert_int_equal(result.verdict, IDEM_OK);
+}
+
+/* ---- told with times ---- */
 
 static void test_a_begin_that_is_repeated_after_a_takeover_does_not_look_new(void **state)
 {
@@ -903,6 +1055,11 @@ static void check_money(struct history *history, const struct idem_record *befor
     if (result->verdict == IDEM_NEW && before->state != IDEM_ABSENT) {
         assert_true(own && !history->may_be_executed);
     }
+    if (op->kind == IDEM_REBIND && change == IDEM_WRITE) { /* the one way to another processor */
+        assert_true(own && !history->may_be_executed && !history->done);
+        memcpy(history->processor, result->processor, sizeof history->processor);
+        memcpy(history->bind, op->bind, sizeof history->bind);
+    }
     history->may_be_executed |= result->verdict == IDEM_TAKEN_OVER || result->state == IDEM_UNKNOWN ||
                                 (op->kind == IDEM_MARK && result->verdict == IDEM_LOST);
 }
@@ -984,6 +1141,11 @@ int main(void)
         cmocka_unit_test(test_names_of_full_length_are_kept_whole),
         cmocka_unit_test(test_what_no_caller_may_ask_is_a_bug),
         cmocka_unit_test(test_a_takeover_keeps_what_was_bound_and_tells_it),
+        cmocka_unit_test(test_a_rebind_changes_what_the_record_is_bound_to_and_starts_its_time_anew),
+        cmocka_unit_test(test_a_rebind_by_its_owner_is_not_asked_for_the_print),
+        cmocka_unit_test(test_a_rebind_may_be_repeated),
+        cmocka_unit_test(test_a_takeover_goes_where_the_record_was_rebound_to),
+        cmocka_unit_test(test_an_answer_of_the_processor_that_it_left_is_an_alarm),
         cmocka_unit_test(test_a_begin_that_is_repeated_after_a_takeover_does_not_look_new),
         cmocka_unit_test(test_the_time_in_which_it_may_be_sent_again_ends_with_its_last_ms),
         cmocka_unit_test(test_busy_tells_how_long),

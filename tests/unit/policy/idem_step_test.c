@@ -14,8 +14,11 @@ enum situation {
     ASKING_PASS,      /* store_down: pass */
     ASKING_ONCE,      /* store_down: pass, but its processor does not de-duplicate */
     HELD,
+    HELD_MOVABLE,     /* mode failover */
+    HELD_REBINDING,   /* the store was asked to bind it elsewhere */
     HELD_UNRECORDED,
     SENT,
+    SENT_ONCE,        /* its processor does not de-duplicate */
     SENT_UNRECORDED,
     SENT_AMBIGUOUS,   /* after a takeover */
     SENT_RECEIPT,     /* for an answer that was not kept */
@@ -31,8 +34,11 @@ static const struct idem_driver drivers[SITUATION_COUNT] = {
     [ASKING_PASS] = {.stage = IDEM_STAGE_ASKING, .pass_when_down = true},
     [ASKING_ONCE] = {.stage = IDEM_STAGE_ASKING, .pass_when_down = true, .single_shot = true},
     [HELD] = {.stage = IDEM_STAGE_HELD},
-    [HELD_UNRECORDED] = {.stage = IDEM_STAGE_HELD, .pass_when_down = true, .unrecorded = true},
-    [SENT] = {.stage = IDEM_STAGE_SENT},
+    [HELD_MOVABLE] = {.stage = IDEM_STAGE_HELD, .may_move = true},
+    [HELD_REBINDING] = {.stage = IDEM_STAGE_HELD, .may_move = true, .rebinding = true},
+    [HELD_UNRECORDED] = {.stage = IDEM_STAGE_HELD, .pass_when_down = true, .unrecorded = true, .may_move = true},
+    [SENT] = {.stage = IDEM_STAGE_SENT, .may_move = true},
+    [SENT_ONCE] = {.stage = IDEM_STAGE_SENT, .may_move = true, .single_shot = true},
     [SENT_UNRECORDED] = {.stage = IDEM_STAGE_SENT, .pass_when_down = true, .unrecorded = true},
     [SENT_AMBIGUOUS] = {.stage = IDEM_STAGE_SENT, .ambiguous = true},
     [SENT_RECEIPT] = {.stage = IDEM_STAGE_SENT, .ambiguous = true, .receipt = true},
@@ -42,9 +48,8 @@ static const struct idem_driver drivers[SITUATION_COUNT] = {
 };
 
 static const char *const situation_names[SITUATION_COUNT] = {
-    "NEW",  "ASKING",          "ASKING_PASS",    "ASKING_ONCE",  "HELD",     "HELD_UNRECORDED",
-    "SENT", "SENT_UNRECORDED", "SENT_AMBIGUOUS", "SENT_RECEIPT", "SETTLING", "SETTLING_RECEIPT",
-    "OVER",
+    "NEW",  "ASKING",    "ASKING_PASS",     "ASKING_ONCE",    "HELD",         "HELD_MOVABLE", "HELD_REBINDING", "HELD_UNRECORDED",
+    "SENT", "SENT_ONCE", "SENT_UNRECORDED", "SENT_AMBIGUOUS", "SENT_RECEIPT", "SETTLING",     "SETTLING_RECEIPT", "OVER",
 };
 
 /* What may happen. */
@@ -63,6 +68,14 @@ enum happening {
     RESULT_MISMATCH,
     RESULT_OK,          /* of another operation than BEGIN */
     FIRST_BYTE,
+    ELSEWHERE,
+    REBOUND_NOT,        /* not in time */
+    REBOUND_OK,
+    REBOUND_LOST,
+    REBOUND_REFUSED,
+    REBOUND_NONE,
+    REBOUND_OTHER,      /* a verdict of another operation */
+    AGAIN,
     ANSWER_FINAL,
     ANSWER_NOT_EXECUTED,
     ANSWER_UNPROVEN,
@@ -92,6 +105,11 @@ static const struct idem_result results[HAPPENING_COUNT] = {
     [RESULT_LIMITED] = {.verdict = IDEM_LIMITED, .limits = {{.wait_us = 1}}, .limit_count = 1},
     [RESULT_MISMATCH] = {.verdict = IDEM_MISMATCH},
     [RESULT_OK] = {.verdict = IDEM_OK},
+    [REBOUND_OK] = {.verdict = IDEM_OK},
+    [REBOUND_LOST] = {.verdict = IDEM_LOST},
+    [REBOUND_REFUSED] = {.verdict = IDEM_REFUSED},
+    [REBOUND_NONE] = {.verdict = IDEM_NONE},
+    [REBOUND_OTHER] = {.verdict = IDEM_ALREADY},
     [SETTLED_OK] = {.verdict = IDEM_OK},
     [SETTLED_REASSERTED] = {.verdict = IDEM_REASSERTED},
     [SETTLED_CONFLICT] = {.verdict = IDEM_CONFLICT},
@@ -114,6 +132,14 @@ static const struct idem_event events[HAPPENING_COUNT] = {
     [RESULT_MISMATCH] = {.kind = IDEM_ON_RESULT, .result = &results[RESULT_MISMATCH]},
     [RESULT_OK] = {.kind = IDEM_ON_RESULT, .result = &results[RESULT_OK]},
     [FIRST_BYTE] = {.kind = IDEM_ON_FIRST_BYTE},
+    [ELSEWHERE] = {.kind = IDEM_ON_ELSEWHERE},
+    [REBOUND_NOT] = {.kind = IDEM_ON_REBOUND},
+    [REBOUND_OK] = {.kind = IDEM_ON_REBOUND, .result = &results[REBOUND_OK]},
+    [REBOUND_LOST] = {.kind = IDEM_ON_REBOUND, .result = &results[REBOUND_LOST]},
+    [REBOUND_REFUSED] = {.kind = IDEM_ON_REBOUND, .result = &results[REBOUND_REFUSED]},
+    [REBOUND_NONE] = {.kind = IDEM_ON_REBOUND, .result = &results[REBOUND_NONE]},
+    [REBOUND_OTHER] = {.kind = IDEM_ON_REBOUND, .result = &results[REBOUND_OTHER]},
+    [AGAIN] = {.kind = IDEM_ON_AGAIN},
     [ANSWER_FINAL] = {.kind = IDEM_ON_ANSWER, .class = IDEM_CLASS_FINAL},
     [ANSWER_NOT_EXECUTED] = {.kind = IDEM_ON_ANSWER, .class = IDEM_CLASS_NOT_EXECUTED},
     [ANSWER_UNPROVEN] = {.kind = IDEM_ON_ANSWER, .class = IDEM_CLASS_UNPROVEN},
@@ -140,7 +166,8 @@ struct cell {
     enum reason reason;
     enum outcome outcome;
     enum idem_stage stage; /* after it */
-    const char *sets;      /* what the driver remembers from now on: "ambiguous", "receipt", "unrecorded" */
+    const char *sets;      /* what the driver remembers from now on: "ambiguous", "receipt", "unrecorded", "rebinding" or,
+                           no longer, "acknowledged" */
 };
 
 /* All others are impossible. */
@@ -185,13 +212,19 @@ static const struct cell cells[] = {
 
     /* the processor */
     {FIRST_BYTE, HELD, IDEM_DO_NOTHING, REASON_OK, OUTCOME_UNKNOWN, IDEM_STAGE_SENT, ""},
+    {FIRST_BYTE, HELD_MOVABLE, IDEM_DO_NOTHING, REASON_OK, OUTCOME_UNKNOWN, IDEM_STAGE_SENT, ""},
     {FIRST_BYTE, HELD_UNRECORDED, IDEM_DO_NOTHING, REASON_OK, OUTCOME_UNKNOWN, IDEM_STAGE_SENT, ""},
     {FIRST_BYTE, SENT, IDEM_DO_NOTHING, REASON_OK, OUTCOME_UNKNOWN, IDEM_STAGE_SENT, ""},
+    {FIRST_BYTE, SENT_ONCE, IDEM_DO_NOTHING, REASON_OK, OUTCOME_UNKNOWN, IDEM_STAGE_SENT, ""},
     {FIRST_BYTE, SENT_UNRECORDED, IDEM_DO_NOTHING, REASON_OK, OUTCOME_UNKNOWN, IDEM_STAGE_SENT, ""},
     {FIRST_BYTE, SENT_AMBIGUOUS, IDEM_DO_NOTHING, REASON_OK, OUTCOME_UNKNOWN, IDEM_STAGE_SENT, ""},
     {FIRST_BYTE, SENT_RECEIPT, IDEM_DO_NOTHING, REASON_OK, OUTCOME_UNKNOWN, IDEM_STAGE_SENT, ""},
 
     {ANSWER_FINAL, SENT, IDEM_DO_COMPLETE, REASON_OK, OUTCOME_ANSWERED, IDEM_STAGE_SETTLING, ""},
+    {ANSWER_FINAL, SENT_ONCE, IDEM_DO_COMPLETE, REASON_OK, OUTCOME_ANSWERED, IDEM_STAGE_SETTLING, ""},
+    {ANSWER_NOT_EXECUTED, SENT_ONCE, IDEM_DO_ABANDON, REASON_OK, OUTCOME_ANSWERED, IDEM_STAGE_OVER, ""},
+    {ANSWER_UNPROVEN, SENT_ONCE, IDEM_DO_MARK, REASON_OK, OUTCOME_UNKNOWN, IDEM_STAGE_OVER, "ambiguous"},
+    {ANSWER_BUSY, SENT_ONCE, IDEM_DO_MARK, REASON_OK, OUTCOME_UNKNOWN, IDEM_STAGE_OVER, "ambiguous"},
     {ANSWER_FINAL, SENT_UNRECORDED, IDEM_DO_COMPLETE, REASON_OK, OUTCOME_ANSWERED, IDEM_STAGE_SETTLING, ""},
     {ANSWER_FINAL, SENT_AMBIGUOUS, IDEM_DO_COMPLETE, REASON_OK, OUTCOME_ANSWERED, IDEM_STAGE_SETTLING, ""},
     {ANSWER_FINAL, SENT_RECEIPT, IDEM_DO_COMPLETE, REASON_OK, OUTCOME_ANSWERED, IDEM_STAGE_SETTLING, ""},
@@ -214,14 +247,58 @@ static const struct cell cells[] = {
     {NO_ANSWER, ASKING_PASS, IDEM_DO_ABANDON, REASON_OK, OUTCOME_NOT_SENT, IDEM_STAGE_OVER, ""},
     {NO_ANSWER, ASKING_ONCE, IDEM_DO_ABANDON, REASON_OK, OUTCOME_NOT_SENT, IDEM_STAGE_OVER, ""},
     {NO_ANSWER, HELD, IDEM_DO_ABANDON, REASON_OK, OUTCOME_NOT_SENT, IDEM_STAGE_OVER, ""},
+    {NO_ANSWER, HELD_MOVABLE, IDEM_DO_ABANDON, REASON_OK, OUTCOME_NOT_SENT, IDEM_STAGE_OVER, ""},
+    {NO_ANSWER, HELD_REBINDING, IDEM_DO_ABANDON, REASON_OK, OUTCOME_NOT_SENT, IDEM_STAGE_OVER, ""},
     {NO_ANSWER, HELD_UNRECORDED, IDEM_DO_ABANDON, REASON_OK, OUTCOME_NOT_SENT, IDEM_STAGE_OVER, ""},
     {NO_ANSWER, SENT, IDEM_DO_MARK, REASON_OK, OUTCOME_UNKNOWN, IDEM_STAGE_OVER, "ambiguous"},
+    {NO_ANSWER, SENT_ONCE, IDEM_DO_MARK, REASON_OK, OUTCOME_UNKNOWN, IDEM_STAGE_OVER, "ambiguous"},
     {NO_ANSWER, SENT_UNRECORDED, IDEM_DO_MARK, REASON_OK, OUTCOME_UNKNOWN, IDEM_STAGE_OVER, "ambiguous"},
     {NO_ANSWER, SENT_AMBIGUOUS, IDEM_DO_MARK, REASON_OK, OUTCOME_UNKNOWN, IDEM_STAGE_OVER, ""},
     {NO_ANSWER, SENT_RECEIPT, IDEM_DO_NOTHING, REASON_OK, OUTCOME_UNKNOWN, IDEM_STAGE_OVER, ""},
     {NO_ANSWER, SETTLING, IDEM_DO_NOTHING, REASON_OK, OUTCOME_ANSWERED, IDEM_STAGE_SETTLING, ""},
     {NO_ANSWER, SETTLING_RECEIPT, IDEM_DO_NOTHING, REASON_OK, OUTCOME_ANSWERED, IDEM_STAGE_SETTLING, ""},
     {NO_ANSWER, OVER, IDEM_DO_NOTHING, REASON_OK, OUTCOME_UNKNOWN, IDEM_STAGE_OVER, ""},
+
+    /* elsewhere: while nothing was sent, and where the route says so */
+    {ELSEWHERE, NEW, IDEM_DO_NOTHING, REASON_OK, OUTCOME_NOT_SENT, IDEM_STAGE_NEW, ""},
+    {ELSEWHERE, ASKING, IDEM_DO_NOTHING, REASON_OK, OUTCOME_NOT_SENT, IDEM_STAGE_ASKING, ""},
+    {ELSEWHERE, ASKING_PASS, IDEM_DO_NOTHING, REASON_OK, OUTCOME_NOT_SENT, IDEM_STAGE_ASKING, ""},
+    {ELSEWHERE, ASKING_ONCE, IDEM_DO_NOTHING, REASON_OK, OUTCOME_NOT_SENT, IDEM_STAGE_ASKING, ""},
+    {ELSEWHERE, HELD, IDEM_DO_NOTHING, REASON_OK, OUTCOME_NOT_SENT, IDEM_STAGE_HELD, ""},
+    {ELSEWHERE, HELD_MOVABLE, IDEM_DO_REBIND, REASON_OK, OUTCOME_NOT_SENT, IDEM_STAGE_HELD, "rebinding"},
+    {ELSEWHERE, HELD_REBINDING, IDEM_DO_NOTHING, REASON_OK, OUTCOME_NOT_SENT, IDEM_STAGE_HELD, ""},
+    {ELSEWHERE, HELD_UNRECORDED, IDEM_DO_NOTHING, REASON_OK, OUTCOME_NOT_SENT, IDEM_STAGE_HELD, ""},
+    {ELSEWHERE, SENT, IDEM_DO_NOTHING, REASON_OK, OUTCOME_UNKNOWN, IDEM_STAGE_SENT, ""},
+    {ELSEWHERE, SENT_ONCE, IDEM_DO_NOTHING, REASON_OK, OUTCOME_UNKNOWN, IDEM_STAGE_SENT, ""},
+    {ELSEWHERE, SENT_UNRECORDED, IDEM_DO_NOTHING, REASON_OK, OUTCOME_UNKNOWN, IDEM_STAGE_SENT, ""},
+    {ELSEWHERE, SENT_AMBIGUOUS, IDEM_DO_NOTHING, REASON_OK, OUTCOME_UNKNOWN, IDEM_STAGE_SENT, ""},
+    {ELSEWHERE, SENT_RECEIPT, IDEM_DO_NOTHING, REASON_OK, OUTCOME_UNKNOWN, IDEM_STAGE_SENT, ""},
+    {ELSEWHERE, SETTLING, IDEM_DO_NOTHING, REASON_OK, OUTCOME_ANSWERED, IDEM_STAGE_SETTLING, ""},
+    {ELSEWHERE, SETTLING_RECEIPT, IDEM_DO_NOTHING, REASON_OK, OUTCOME_ANSWERED, IDEM_STAGE_SETTLING, ""},
+    {ELSEWHERE, OVER, IDEM_DO_NOTHING, REASON_OK, OUTCOME_UNKNOWN, IDEM_STAGE_OVER, ""},
+    {REBOUND_NOT, HELD_REBINDING, IDEM_DO_REFUSE, REASON_STORE_DOWN, OUTCOME_NOT_SENT, IDEM_STAGE_HELD, ""},
+    {REBOUND_OK, HELD_REBINDING, IDEM_DO_SEND, REASON_OK, OUTCOME_NOT_SENT, IDEM_STAGE_HELD, "acknowledged"},
+    {REBOUND_LOST, HELD_REBINDING, IDEM_DO_REFUSE, REASON_KEY_IN_PROGRESS, OUTCOME_UNKNOWN, IDEM_STAGE_OVER, "acknowledged"},
+    {REBOUND_REFUSED, HELD_REBINDING, IDEM_DO_REFUSE, REASON_OUTCOME_UNKNOWN, OUTCOME_UNKNOWN, IDEM_STAGE_OVER, "acknowledged"},
+    {REBOUND_NONE, HELD_REBINDING, IDEM_DO_REFUSE, REASON_STORE_DOWN, OUTCOME_NOT_SENT, IDEM_STAGE_OVER, "acknowledged"},
+
+    /* once more: to the same processor, where it de-duplicates and there is a record */
+    {AGAIN, NEW, IDEM_DO_NOTHING, REASON_OK, OUTCOME_NOT_SENT, IDEM_STAGE_NEW, ""},
+    {AGAIN, ASKING, IDEM_DO_NOTHING, REASON_OK, OUTCOME_NOT_SENT, IDEM_STAGE_ASKING, ""},
+    {AGAIN, ASKING_PASS, IDEM_DO_NOTHING, REASON_OK, OUTCOME_NOT_SENT, IDEM_STAGE_ASKING, ""},
+    {AGAIN, ASKING_ONCE, IDEM_DO_NOTHING, REASON_OK, OUTCOME_NOT_SENT, IDEM_STAGE_ASKING, ""},
+    {AGAIN, HELD, IDEM_DO_NOTHING, REASON_OK, OUTCOME_NOT_SENT, IDEM_STAGE_HELD, ""},
+    {AGAIN, HELD_MOVABLE, IDEM_DO_NOTHING, REASON_OK, OUTCOME_NOT_SENT, IDEM_STAGE_HELD, ""},
+    {AGAIN, HELD_REBINDING, IDEM_DO_NOTHING, REASON_OK, OUTCOME_NOT_SENT, IDEM_STAGE_HELD, ""},
+    {AGAIN, HELD_UNRECORDED, IDEM_DO_NOTHING, REASON_OK, OUTCOME_NOT_SENT, IDEM_STAGE_HELD, ""},
+    {AGAIN, SENT, IDEM_DO_SEND_SAME, REASON_OK, OUTCOME_UNKNOWN, IDEM_STAGE_SENT, "ambiguous"},
+    {AGAIN, SENT_ONCE, IDEM_DO_NOTHING, REASON_OK, OUTCOME_UNKNOWN, IDEM_STAGE_SENT, ""},
+    {AGAIN, SENT_UNRECORDED, IDEM_DO_NOTHING, REASON_OK, OUTCOME_UNKNOWN, IDEM_STAGE_SENT, ""},
+    {AGAIN, SENT_AMBIGUOUS, IDEM_DO_SEND_SAME, REASON_OK, OUTCOME_UNKNOWN, IDEM_STAGE_SENT, ""},
+    {AGAIN, SENT_RECEIPT, IDEM_DO_SEND_SAME, REASON_OK, OUTCOME_UNKNOWN, IDEM_STAGE_SENT, ""},
+    {AGAIN, SETTLING, IDEM_DO_NOTHING, REASON_OK, OUTCOME_ANSWERED, IDEM_STAGE_SETTLING, ""},
+    {AGAIN, SETTLING_RECEIPT, IDEM_DO_NOTHING, REASON_OK, OUTCOME_ANSWERED, IDEM_STAGE_SETTLING, ""},
+    {AGAIN, OVER, IDEM_DO_NOTHING, REASON_OK, OUTCOME_UNKNOWN, IDEM_STAGE_OVER, ""},
 
     /* settling */
     {SETTLED_NOT, SETTLING, IDEM_DO_ANSWER, REASON_OK, OUTCOME_ANSWERED, IDEM_STAGE_OVER, ""},
@@ -276,6 +353,9 @@ static void test_every_event_in_every_stage(void **state)
         assert_int_equal(driver.unrecorded, before.unrecorded || strstr(cell->sets, "unrecorded") != NULL);
         assert_int_equal(driver.single_shot, before.single_shot);
         assert_int_equal(driver.pass_when_down, before.pass_when_down);
+        assert_int_equal(driver.may_move, before.may_move);
+        assert_int_equal(driver.rebinding, strstr(cell->sets, "rebinding") != NULL ||
+                                               (before.rebinding && strstr(cell->sets, "acknowledged") == NULL));
         assert_true(next.act != IDEM_DO_REFUSE || next.outcome == reason_outcome(next.reason));
     }
 }
@@ -348,10 +428,66 @@ static void test_what_is_in_no_table_is_a_bug(void **state)
     assert_true(aborts(stage_of_no_table));
 }
 
+/* No way leads there; should one be built, the record still stays where it is. */
+static void test_a_record_that_may_be_paid_with_never_moves(void **state)
+{
+    struct idem_driver driver = {.stage = IDEM_STAGE_HELD, .ambiguous = true, .may_move = true};
+
+    (void)state;
+    assert_int_equal(idem_step(&driver, &events[ELSEWHERE]).act, IDEM_DO_NOTHING);
+    assert_false(driver.rebinding);
+}
+
+/* A later refusal, a refused connection, silence: none of them says anything of the attempt before. */
+static void test_what_was_sent_once_more_is_never_freed(void **state)
+{
+    static const enum happening ends[] = {ANSWER_NOT_EXECUTED, ANSWER_UNPROVEN, ANSWER_BUSY, NO_ANSWER};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(ends); i++) {
+        for (int byte_out = 0; byte_out <= 1; byte_out++) {
+            struct idem_driver driver = drivers[SENT];
+            assert_int_equal(idem_step(&driver, &events[AGAIN]).act, IDEM_DO_SEND_SAME);
+            if (byte_out == 1) {
+                assert_int_equal(idem_step(&driver, &events[FIRST_BYTE]).act, IDEM_DO_NOTHING);
+            }
+            struct idem_next next = idem_step(&driver, &events[ends[i]]);
+            assert_int_equal(next.act, IDEM_DO_MARK);
+            assert_int_equal(next.outcome, OUTCOME_UNKNOWN);
+        }
+    }
+}
+
+/* Bound elsewhere, it is as it was: sent, answered, freed by a refusal; and it may move once more. */
+static void test_what_was_rebound_goes_on_as_any_other(void **state)
+{
+    struct idem_driver driver = drivers[HELD_MOVABLE];
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(idem_step(&driver, &events[ELSEWHERE]).act, IDEM_DO_REBIND);
+        assert_int_equal(idem_step(&driver, &events[REBOUND_OK]).act, IDEM_DO_SEND);
+    }
+    (void)idem_step(&driver, &events[FIRST_BYTE]);
+    assert_int_equal(idem_step(&driver, &events[ELSEWHERE]).act, IDEM_DO_NOTHING);
+    assert_int_equal(idem_step(&driver, &events[ANSWER_NOT_EXECUTED]).act, IDEM_DO_ABANDON);
+}
+
+/* The store did not say in time which of the two it is bound to: neither may have it. */
+static void test_a_rebind_without_a_reply_frees_the_key_and_sends_nothing(void **state)
+{
+    struct idem_driver driver = drivers[HELD_REBINDING];
+
+    (void)state;
+    assert_int_equal(idem_step(&driver, &events[REBOUND_NOT]).reason, REASON_STORE_DOWN);
+    assert_int_equal(idem_step(&driver, &events[ELSEWHERE]).act, IDEM_DO_NOTHING);
+    assert_int_equal(idem_step(&driver, &events[NO_ANSWER]).act, IDEM_DO_ABANDON);
+}
+
 /* ---- any life ---- */
 
 #define LIVES 20000
-#define STEPS 12
+#define STEPS 20
 
 /* What was seen of one exchange. */
 struct life {
@@ -359,22 +495,31 @@ struct life {
     bool earlier;     /* an owner before us may have sent */
     bool not_final;   /* it ended without a definite answer, and more than a refusal */
     bool completed;
-    bool told_not_sent;
-    int sends;
+    bool moving;      /* the store was asked to bind it elsewhere and did not say that it is */
+    bool again;       /* sent once more by us */
+    int sends;        /* that neither a rebind nor a second attempt led to */
+    int moves;
 };
 
 static void check_step(struct life *life, const struct idem_driver *driver, enum happening happening, struct idem_next next)
 {
     bool sends = next.act == IDEM_DO_SEND || next.act == IDEM_DO_SEND_SAME;
 
-    life->sends += sends ? 1 : 0;
+    life->sends += sends && happening != REBOUND_OK && happening != AGAIN ? 1 : 0;
+    life->again |= sends && happening == AGAIN;
     life->earlier |= next.act == IDEM_DO_SEND_SAME;
     life->byte_out |= happening == FIRST_BYTE;
     life->not_final |= life->byte_out && (happening == NO_ANSWER || happening == ANSWER_UNPROVEN || happening == ANSWER_BUSY);
     assert_true(life->sends <= 1);
-    assert_false(sends && (life->byte_out || life->completed));
+    assert_false(next.act == IDEM_DO_SEND && (life->byte_out || life->earlier));
+    assert_false(sends && (life->completed || (life->byte_out && !life->again)));
+    /* To another processor only from where nothing is, and no byte before the store has said so. */
+    assert_false(next.act == IDEM_DO_REBIND && (life->byte_out || life->earlier || driver->unrecorded || !driver->may_move || life->moving));
+    assert_false(life->moving && (happening == FIRST_BYTE || (sends && happening != REBOUND_OK)));
+    life->moves += next.act == IDEM_DO_REBIND ? 1 : 0;
+    life->moving = (life->moving && happening != REBOUND_OK) || next.act == IDEM_DO_REBIND;
     /* Freed only where no money can have moved. */
-    assert_false(next.act == IDEM_DO_ABANDON && (life->earlier || life->not_final || life->completed || driver->ambiguous));
+    assert_false(next.act == IDEM_DO_ABANDON && (life->earlier || life->again || life->not_final || life->completed || driver->ambiguous));
     assert_false(next.act == IDEM_DO_ABANDON && life->byte_out && happening != ANSWER_NOT_EXECUTED);
     /* Called not sent only where nothing was. */
     assert_false(next.outcome == OUTCOME_NOT_SENT && (life->byte_out || life->earlier));
@@ -393,17 +538,22 @@ static bool may_come(const struct life *life, const struct idem_driver *driver, 
     if (happening >= LATE_FINAL && !(life->not_final || life->earlier)) {
         return false;
     }
-    return cell_of(happening, any_of_stage[driver->stage]) != NULL;
+    enum situation situation = any_of_stage[driver->stage];
+    if (driver->stage == IDEM_STAGE_HELD && driver->rebinding) {
+        situation = HELD_REBINDING;
+    }
+    return cell_of(happening, situation) != NULL;
 }
 
 static void test_no_life_of_an_exchange_loses_track_of_the_money(void **state)
 {
     uint64_t random = 88172645463325252u;
-    int completed = 0;
+    int completed = 0, again = 0, moved = 0;
 
     (void)state;
     for (int i = 0; i < LIVES; i++) {
-        struct idem_driver driver = {.single_shot = random_next(&random) % 4 == 0, .pass_when_down = random_next(&random) % 2 == 0};
+        struct idem_driver driver = {.single_shot = random_next(&random) % 4 == 0, .pass_when_down = random_next(&random) % 2 == 0,
+                                     .may_move = random_next(&random) % 2 == 0};
         struct life life = {0};
 
         for (int step = 0; step < STEPS;) {
@@ -417,8 +567,12 @@ static void test_no_life_of_an_exchange_loses_track_of_the_money(void **state)
             step++;
         }
         completed += life.completed ? 1 : 0;
+        again += life.again ? 1 : 0;
+        moved += life.moves > 0 && life.byte_out ? 1 : 0;
     }
     assert_in_range(completed, LIVES / 50, LIVES); /* the walk comes to what it checks */
+    assert_in_range(again, LIVES / 50, LIVES);
+    assert_in_range(moved, LIVES / 200, LIVES);
 }
 
 int main(void)
@@ -427,6 +581,10 @@ int main(void)
         cmocka_unit_test(test_every_event_in_every_stage),
         cmocka_unit_test(test_what_cannot_happen_is_a_bug),
         cmocka_unit_test(test_what_is_in_no_table_is_a_bug),
+        cmocka_unit_test(test_a_record_that_may_be_paid_with_never_moves),
+        cmocka_unit_test(test_what_was_sent_once_more_is_never_freed),
+        cmocka_unit_test(test_what_was_rebound_goes_on_as_any_other),
+        cmocka_unit_test(test_a_rebind_without_a_reply_frees_the_key_and_sends_nothing),
         cmocka_unit_test(test_no_life_of_an_exchange_loses_track_of_the_money),
     };
     return cmocka_run_group_tests_name("policy/idem_step", tests, NULL, NULL);
