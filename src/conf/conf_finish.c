@@ -1,8 +1,8 @@
 /*
  * After the walk: fields that are made from other fields. A url becomes host,
- * port and Host, a route's path a prefix, its `to` an index; "system" and
- * "pass" become NULL, as struct conf promises. Also the way back: from a key's
- * path to its place in the file.
+ * port and Host, a route's path a prefix, its `to` and `failover` an index;
+ * "system" and "pass" become NULL, as struct conf promises. Also the way back:
+ * from a key's path to its place in the file.
  */
 #include <stdio.h>
 
@@ -22,11 +22,31 @@ static const char *host_header(struct conf_memory *memory, const char *host, con
     return conf_memory_text(memory, bytes_from_text(text));
 }
 
-static void finish_processor(struct conf_memory *memory, struct conf_processor *processor)
+#define SLOW_PERCENT 80 /* of the response timeout */
+
+/* The words of `type` begin with http, and those of the field with none. */
+static void finish_health(struct conf_processor *processor, const struct conf_node *node)
+{
+    static const enum conf_health of_word[] = {CONF_HEALTH_HTTP, CONF_HEALTH_TCP, CONF_HEALTH_TLS};
+    bool written = conf_node_member(node, "health") != NULL;
+
+    processor->health.type = written ? of_word[processor->health.type] : CONF_HEALTH_NONE;
+}
+
+static void finish_breaker(struct conf_processor *processor, const struct conf_node *node)
+{
+    if (conf_node_find(node, "breaker.slow_is") == NULL) {
+        processor->breaker.slow_ms = (uint32_t)((uint64_t)processor->response_ms * SLOW_PERCENT / 100);
+    }
+}
+
+static void finish_processor(struct conf_memory *memory, struct conf_processor *processor, const struct conf_node *node)
 {
     struct conf_url url;
     struct conf_fault fault;
 
+    finish_health(processor, node);
+    finish_breaker(processor, node);
     if (processor->tls_ca != NULL && strcmp(processor->tls_ca, "system") == 0) {
         processor->tls_ca = NULL;
     }
@@ -72,23 +92,22 @@ static void hint_processor(const struct conf_run *run, struct bytes name, char *
     }
 }
 
-static void resolve_processor(struct conf_run *run, struct conf_route *route, struct conf_node *to)
+/* The processor that `node` names; -1: nothing is written there, or nothing that is one. `does` is said of the route. */
+static int resolve_processor(struct conf_run *run, const struct conf_route *route, const struct conf_node *node,
+                             const char *does)
 {
     char shown[CONF_SHOWN_BYTES];
     char hint[160] = "";
+    int index = node != NULL && !node->bad ? processor_find(run->conf, node->text) : -1;
 
-    route->processor = -1;
-    if (to == NULL || to->bad) {
-        return;
+    if (node == NULL || node->bad || index >= 0) {
+        return index;
     }
-    route->processor = processor_find(run->conf, to->text);
-    if (route->processor >= 0) {
-        return;
-    }
-    hint_processor(run, to->text, hint, sizeof(hint));
-    conf_error(run->findings, to->place, (struct conf_help){.hint = hint},
-               "route '%s' sends to processor '%s', which is not defined", route->name != NULL ? route->name : "",
-               conf_shown(to->text, shown));
+    hint_processor(run, node->text, hint, sizeof(hint));
+    conf_error(run->findings, node->place, (struct conf_help){.hint = hint},
+               "route '%s' %s processor '%s', which is not defined", route->name != NULL ? route->name : "", does,
+               conf_shown(node->text, shown));
+    return -1;
 }
 
 static void finish_route(struct conf_run *run, struct conf_route *route, const struct conf_node *node)
@@ -100,7 +119,8 @@ static void finish_route(struct conf_run *run, struct conf_route *route, const s
         route->path = conf_memory_text(run->memory, bytes_take(path, path.len - 1));
     }
     route->class_written = conf_node_member(node, "class") != NULL;
-    resolve_processor(run, route, conf_node_member(node, "to"));
+    route->processor = resolve_processor(run, route, conf_node_member(node, "to"), "sends to");
+    route->failover = resolve_processor(run, route, conf_node_member(node, "failover"), "fails over to");
 }
 
 /* ---- the store ---- */
@@ -120,6 +140,7 @@ void conf_finish(struct conf_run *run)
 {
     struct conf *conf = run->conf;
     const struct conf_node *listeners = conf_node_member(run->root, "listeners");
+    const struct conf_node *processors = conf_node_member(run->root, "processors");
     const struct conf_node *routes = conf_node_member(run->root, "routes");
 
     for (int i = 0; i < conf->listener_count; i++) {
@@ -129,7 +150,7 @@ void conf_finish(struct conf_run *run)
             address != NULL ? conf_memory_text(run->memory, address->text) : "";
     }
     for (int i = 0; i < conf->processor_count; i++) {
-        finish_processor(run->memory, &conf->processors[i]);
+        finish_processor(run->memory, &conf->processors[i], conf_node_entry(processors, i));
     }
     for (int i = 0; i < conf->route_count; i++) {
         finish_route(run, &conf->routes[i], conf_node_entry(routes, i));

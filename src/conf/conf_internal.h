@@ -21,6 +21,7 @@
 #define CONF_DEPTH_MAX 16                 /* of nesting; the deepest key is at 5 */
 #define CONF_MEMBERS_MAX 2048             /* of one map or list */
 #define CONF_NAME_BYTES_MAX 64            /* of a listener's, processor's or route's name */
+#define CONF_WEIGHT_MAX 100               /* of an endpoint */
 #define CONF_WHERE_BYTES 192              /* room for "processors.NAME.timeouts.connect" with its real name */
 
 /* Memory with the life of one conf or of one set of findings. */
@@ -131,6 +132,7 @@ enum conf_kind {
     CONF_DURATION, /* integer, in milliseconds */
     CONF_BYTES,    /* integer */
     CONF_COUNT,    /* integer */
+    CONF_PERCENT,  /* integer, in permille */
     CONF_WORD,     /* one of `words`; its position in them, or a bool that is false for the first */
     CONF_NAME,
     CONF_PATH,     /* absolute, or one of `words` */
@@ -146,6 +148,8 @@ enum conf_kind {
     CONF_LINE,   /* of a head, "Name: value" */
     CONF_CHARS,  /* a set of characters, or one of `words`, which is NULL */
     CONF_PREFIX, /* of paths */
+    CONF_TARGET, /* a path, and a query if there is one */
+    CONF_STATUS, /* or a range of them: two uint16_t, one behind the other */
     CONF_TEXT,   /* visible ASCII */
     CONF_RATE,   /* struct conf_rate */
     /* lists of scalars */
@@ -158,6 +162,7 @@ enum conf_kind {
     CONF_METHODS,   /* of `words`; they go nowhere: conf_profiles.c reads the tree */
     CONF_SERVERS,   /* struct conf_server */
     CONF_PARTS,     /* struct conf_limit_part */
+    CONF_WEIGHTS,   /* uint32_t */
     CONF_NAMES,     /* of limits; they go nowhere: conf_limits.c reads the tree */
     CONF_KIND_COUNT
 };

@@ -9,6 +9,7 @@
 #define MIB(n) ((uint64_t)(n) << 20)
 #define GIB(n) ((uint64_t)(n) << 30)
 #define TIB(n) ((uint64_t)(n) << 40)
+#define PERCENT(n) ((uint64_t)(n) * 10)
 #define MINUTES(n) ((uint64_t)(n) * 60 * 1000)
 #define HOURS(n) (MINUTES(n) * 60)
 #define DAYS(n) (HOURS(n) * 24)

@@ -14,18 +14,25 @@ struct unit {
     uint64_t factor;
 };
 
-/* From small to large. */
+/* From small to large; a name of NULL ends them. */
 static const struct unit duration_units[] = {
-    {"ms", 1}, {"s", 1000}, {"m", 60 * 1000}, {"h", 60 * 60 * 1000}, {"d", 24 * 60 * 60 * 1000}};
+    {"ms", 1}, {"s", 1000}, {"m", 60 * 1000}, {"h", 60 * 60 * 1000}, {"d", 24 * 60 * 60 * 1000}, {NULL, 0}};
 static const struct unit bytes_units[] = {
-    {"B", 1}, {"KiB", 1ull << 10}, {"MiB", 1ull << 20}, {"GiB", 1ull << 30}, {"TiB", 1ull << 40}};
-
-#define UNIT_COUNT 5
-_Static_assert(ARRAY_COUNT(duration_units) == UNIT_COUNT && ARRAY_COUNT(bytes_units) == UNIT_COUNT, "one count");
+    {"B", 1}, {"KiB", 1ull << 10}, {"MiB", 1ull << 20}, {"GiB", 1ull << 30}, {"TiB", 1ull << 40}, {NULL, 0}};
+static const struct unit percent_units[] = {{"%", 10}, {NULL, 0}};
 
 static const struct unit *units_of(enum conf_kind kind)
 {
-    return kind == CONF_DURATION ? duration_units : kind == CONF_BYTES ? bytes_units : NULL;
+    switch (kind) {
+    case CONF_DURATION:
+        return duration_units;
+    case CONF_BYTES:
+        return bytes_units;
+    case CONF_PERCENT:
+        return percent_units;
+    default:
+        return NULL;
+    }
 }
 
 /* ---- printing ---- */
@@ -39,7 +46,7 @@ const char *conf_number_text(enum conf_kind kind, uint64_t number, char text[CON
         (void)snprintf(text, CONF_NUMBER_BYTES, "%llu", (unsigned long long)number);
         return text;
     }
-    for (int i = 1; i < UNIT_COUNT; i++) {
+    for (int i = 1; units[i].name != NULL; i++) {
         best = number != 0 && number % units[i].factor == 0 ? i : best;
     }
     /* "0s" reads better than "0ms". */
@@ -91,9 +98,9 @@ static size_t count_digits(struct bytes text)
 
 static const struct unit *unit_find(const struct unit *units, struct bytes name)
 {
-    for (int i = 0; i < UNIT_COUNT; i++) {
-        if (bytes_equal(bytes_from_text(units[i].name), name)) {
-            return &units[i];
+    for (; units->name != NULL; units++) {
+        if (bytes_equal(bytes_from_text(units->name), name)) {
+            return units;
         }
     }
     return NULL;
@@ -117,6 +124,20 @@ static void store_number(const struct conf_row *key, uint64_t number, void *fiel
     }
 }
 
+static bool fail_unit(const struct conf_row *key, struct bytes name, struct conf_fault *fault)
+{
+    const char *what = name.len == 0 ? "has no unit" : "has an unknown unit";
+
+    switch (key->kind) {
+    case CONF_DURATION:
+        return conf_kind_fail(fault, what, "units are ms, s, m, h, d");
+    case CONF_BYTES:
+        return conf_kind_fail(fault, what, "units are B, KiB, MiB, GiB, TiB");
+    default:
+        return fail_with_range(key, "is not a percentage", fault);
+    }
+}
+
 static bool parse_number(const struct conf_row *key, struct bytes text, struct conf_memory *memory, void *field,
                          struct conf_fault *fault)
 {
@@ -137,10 +158,7 @@ static bool parse_number(const struct conf_row *key, struct bytes text, struct c
         return fail_with_range(key, "is not a number", fault);
     }
     if (units != NULL && unit == NULL) {
-        return key->kind == CONF_DURATION
-                   ? conf_kind_fail(fault, name.len == 0 ? "has no unit" : "has an unknown unit", "units are ms, s, m, h, d")
-                   : conf_kind_fail(fault, name.len == 0 ? "has no unit" : "has an unknown unit",
-                                    "units are B, KiB, MiB, GiB, TiB");
+        return fail_unit(key, name, fault);
     }
     if (!bytes_to_u64(digits, &number) || __builtin_mul_overflow(number, unit != NULL ? unit->factor : 1, &number) ||
         number < key->min || number > key->max) {
@@ -148,6 +166,16 @@ static bool parse_number(const struct conf_row *key, struct bytes text, struct c
     }
     store_number(key, number, field);
     return true;
+}
+
+/* An entry of a list of weights, whose min and max are of the list. */
+static bool parse_weight(const struct conf_row *key, struct bytes text, struct conf_memory *memory, void *field,
+                         struct conf_fault *fault)
+{
+    const struct conf_row as_number = {
+        .kind = CONF_COUNT, .field = {.bytes = key->field.entry_bytes}, .min = 1, .max = CONF_WEIGHT_MAX};
+
+    return parse_number(&as_number, text, memory, field, fault);
 }
 
 /* ---- words ---- */
@@ -280,6 +308,7 @@ static bool parse_network(const struct conf_row *key, struct bytes text, struct 
 /* ---- the table of kinds ---- */
 
 #define NUMBER_PATTERN "^[0-9]+"
+#define STATUS_PATTERN "^[1-5][0-9][0-9](-[1-5][0-9][0-9])?$"
 #define NAME_PATTERN "^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
 
 static const struct {
@@ -294,6 +323,7 @@ static const struct {
     [CONF_DURATION] = {"duration", NUMBER_PATTERN "(ms|s|m|h|d)$", parse_number},
     [CONF_BYTES] = {"size", NUMBER_PATTERN "(B|KiB|MiB|GiB|TiB)$", parse_number},
     [CONF_COUNT] = {"number", NULL, parse_number},
+    [CONF_PERCENT] = {"percentage", NUMBER_PATTERN "%$", parse_number},
     [CONF_WORD] = {"word", NULL, parse_word},
     [CONF_NAME] = {"name", NAME_PATTERN, conf_kind_parse_name},
     [CONF_PATH] = {"absolute path", "^/", conf_kind_parse_path},
@@ -310,12 +340,14 @@ static const struct {
     [CONF_LINE] = {"\"NAME: VALUE\"", "^[!-9;-~]+: *[ -~]+$", conf_kind_parse_line},
     [CONF_CHARS] = {"characters and ranges of them", "^[!-~]+$", conf_kind_parse_chars},
     [CONF_PREFIX] = {"start of a path", "^/[^?#*]*$", conf_kind_parse_prefix},
+    [CONF_TARGET] = {"path, and query if any", "^/[^#]*$", conf_kind_parse_target},
+    [CONF_STATUS] = {"status, or range of them", STATUS_PATTERN, conf_kind_parse_status},
     [CONF_TEXT] = {"text without spaces", "^[!-~]+$", conf_kind_parse_text},
     [CONF_RATE] = {"rate such as 100/s, 30/60s or 1/day", "^[0-9]+/[0-9]*(ms|s|m|min|h|hour|d|day)$",
                    conf_kind_parse_rate},
     [CONF_ADDRESSES] = {"list of ADDRESS:PORT", NULL, parse_address},
     [CONF_NETWORKS] = {"list of networks", NULL, parse_network},
-    [CONF_CODES] = {"list of statuses and ranges of them", "^[1-5][0-9][0-9](-[1-5][0-9][0-9])?$", conf_kind_parse_code},
+    [CONF_CODES] = {"list of statuses and ranges of them", STATUS_PATTERN, conf_kind_parse_code},
     [CONF_FIELDS] = {"list of fields", "^[!-~]+$", conf_kind_parse_field},
     [CONF_STARTS] = {"list of fields, a start of their names ending in *", "^[!-~]+$", conf_kind_parse_start},
     [CONF_TEXTS] = {"list of words", "^[!-~]+$", conf_kind_parse_entry},
@@ -323,6 +355,7 @@ static const struct {
     [CONF_SERVERS] = {"list of redis or rediss urls", "^rediss?://[^/?#@]+$", conf_kind_parse_server},
     [CONF_PARTS] = {"list of tenant, client_ip, mtls_subject, header:NAME and route",
                     "^(tenant|client_ip|mtls_subject|route|header:[!-~]+)$", conf_kind_parse_part},
+    [CONF_WEIGHTS] = {"list of numbers from 1 to 100", NULL, parse_weight},
     [CONF_NAMES] = {"list of names", NAME_PATTERN, conf_kind_parse_named},
 };
 
@@ -398,7 +431,8 @@ const char *conf_kind_describe(const struct conf_row *key, char *text, size_t si
     } else {
         conf_append(text, size, "%s", conf_kind_noun(key->kind));
     }
-    if (key->kind == CONF_DURATION || key->kind == CONF_BYTES || key->kind == CONF_COUNT || key->kind == CONF_RANGE) {
+    if (key->kind == CONF_DURATION || key->kind == CONF_BYTES || key->kind == CONF_COUNT || key->kind == CONF_PERCENT ||
+        key->kind == CONF_RANGE) {
         conf_append(text, size, ", %s", range_text(key, range, sizeof(range)));
     } else if (has_entries) {
         conf_append(text, size, ", at most %llu%s", (unsigned long long)key->max,

@@ -100,21 +100,42 @@ CONF_KIND_PARSER(conf_kind_parse_range)
 }
 
 /* 1xx is no answer. */
-CONF_KIND_PARSER(conf_kind_parse_code)
+static bool read_statuses(struct bytes text, struct conf_codes *codes)
 {
     uint64_t low, high;
     bool good = read_range(text, &low, &high);
 
-    (void)key;
-    (void)memory;
     if (!good && bytes_to_u64(text, &low)) {
         high = low;
         good = true;
     }
     if (!good || low < 200 || high > 599) {
-        return conf_kind_fail(fault, "is not a status", "expected one such as 402, or a range such as 200-299");
+        return false;
     }
-    *(struct conf_codes *)field = (struct conf_codes){.low = (uint16_t)low, .high = (uint16_t)high};
+    *codes = (struct conf_codes){.low = (uint16_t)low, .high = (uint16_t)high};
+    return true;
+}
+
+CONF_KIND_PARSER(conf_kind_parse_code)
+{
+    (void)key;
+    (void)memory;
+    return read_statuses(text, field) ||
+           conf_kind_fail(fault, "is not a status", "expected one such as 402, or a range such as 200-299");
+}
+
+CONF_KIND_PARSER(conf_kind_parse_status)
+{
+    struct conf_codes codes;
+    uint16_t *numbers = field;
+
+    (void)key;
+    (void)memory;
+    if (!read_statuses(text, &codes)) {
+        return conf_kind_fail(fault, "is not a status", "expected one such as 204, or a range such as 200-399");
+    }
+    numbers[0] = codes.low;
+    numbers[1] = codes.high;
     return true;
 }
 

@@ -356,6 +356,25 @@ CONF_KIND_PARSER(conf_kind_parse_prefix)
     return true;
 }
 
+/* Of a request that weir makes itself. */
+CONF_KIND_PARSER(conf_kind_parse_target)
+{
+    if (text.len == 0 || text.at[0] != '/') {
+        return conf_kind_fail(fault, "is not a path", "expected one such as /healthz");
+    }
+    if (text.len > key->max) {
+        return conf_kind_fail(fault, "is too long", "expected at most %llu bytes", (unsigned long long)key->max);
+    }
+    for (size_t i = 0; i < text.len; i++) {
+        if (!is_path_byte(text.at[i]) && text.at[i] != '?' && text.at[i] != '*') {
+            return conf_kind_fail(fault, "holds a character that no path or query has",
+                                  "expected it as it is sent, such as /healthz");
+        }
+    }
+    store_text(key, text, memory, field);
+    return true;
+}
+
 CONF_KIND_PARSER(conf_kind_parse_method)
 {
     bool good = text.len >= 1 && text.len <= key->max && is_letter(text.at[0]);

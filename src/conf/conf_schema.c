@@ -58,13 +58,35 @@ static void put_text_or_word(struct json *json, const struct conf_row *key)
     json_array_close(json);
 }
 
+static void put_integer(struct json *json, uint64_t minimum, uint64_t maximum)
+{
+    json_put_text(json, "type", "integer");
+    json_put_u64(json, "minimum", minimum);
+    json_put_u64(json, "maximum", maximum);
+}
+
+/* YAML reads 402 as a number, "402" and 200-299 as texts. */
+static void put_status(struct json *json)
+{
+    json_key(json, "anyOf");
+    json_array_open(json);
+    json_object_open(json);
+    put_integer(json, 200, 599);
+    json_object_close(json);
+    json_object_open(json);
+    put_pattern(json, CONF_STATUS);
+    json_object_close(json);
+    json_array_close(json);
+}
+
 static void put_value(struct json *json, const struct conf_row *key)
 {
     switch (key->kind) {
     case CONF_COUNT:
-        json_put_text(json, "type", "integer");
-        json_put_u64(json, "minimum", key->min);
-        json_put_u64(json, "maximum", key->max);
+        put_integer(json, key->min, key->max);
+        break;
+    case CONF_STATUS:
+        put_status(json);
         break;
     case CONF_WORD:
         put_words(json, key->words);
@@ -93,22 +115,6 @@ static void put_value(struct json *json, const struct conf_row *key)
     }
 }
 
-/* YAML reads 402 as a number, "402" and 200-299 as texts. */
-static void put_code(struct json *json)
-{
-    json_key(json, "anyOf");
-    json_array_open(json);
-    json_object_open(json);
-    json_put_text(json, "type", "integer");
-    json_put_u64(json, "minimum", 200);
-    json_put_u64(json, "maximum", 599);
-    json_object_close(json);
-    json_object_open(json);
-    put_pattern(json, CONF_CODES);
-    json_object_close(json);
-    json_array_close(json);
-}
-
 static void put_entry(struct json *json, const struct conf_row *key)
 {
     switch (key->kind) {
@@ -119,7 +125,10 @@ static void put_entry(struct json *json, const struct conf_row *key)
         put_words(json, key->words);
         break;
     case CONF_CODES:
-        put_code(json);
+        put_status(json);
+        break;
+    case CONF_WEIGHTS:
+        put_integer(json, 1, CONF_WEIGHT_MAX);
         break;
     default:
         put_pattern(json, key->kind);

@@ -20,7 +20,8 @@ enum conf_tls_minimum { CONF_TLS_1_2, CONF_TLS_1_3 };
 enum conf_client_certs { CONF_CLIENT_CERTS_OFF, CONF_CLIENT_CERTS_OPTIONAL, CONF_CLIENT_CERTS_REQUIRED };
 enum conf_balance { CONF_BALANCE_P2C, CONF_BALANCE_LEAST, CONF_BALANCE_ROUND_ROBIN };
 enum conf_key_place { CONF_KEY_HEADER, CONF_KEY_JSON };
-enum conf_mode { CONF_MODE_STICKY, CONF_MODE_SINGLE_SHOT };
+enum conf_mode { CONF_MODE_STICKY, CONF_MODE_SINGLE_SHOT, CONF_MODE_FAILOVER };
+enum conf_health { CONF_HEALTH_NONE, CONF_HEALTH_HTTP, CONF_HEALTH_TCP, CONF_HEALTH_TLS };
 enum conf_upstream_key { CONF_UPSTREAM_KEY_PASSTHROUGH, CONF_UPSTREAM_KEY_DERIVED };
 enum conf_tenants_by { CONF_TENANTS_BY_HEADER, CONF_TENANTS_BY_MTLS_SUBJECT, CONF_TENANTS_BY_CLIENT_IP };
 enum conf_store_type { CONF_STORE_EMBEDDED, CONF_STORE_REDIS };
@@ -201,6 +202,25 @@ struct conf_listener {
     uint32_t handshake_ms, header_ms, body_ms, idle_ms, write_ms;
 };
 
+/* processors.NAME.health. Absent: type NONE, calls alone tell. */
+struct conf_health_checks {
+    enum conf_health type;
+    const char *path;         /* http */
+    uint16_t status_min, status_max; /* http: an answer from .. to .. passes */
+    uint32_t every_ms, timeout_ms;
+    uint32_t down_after, up_after;
+};
+
+/* processors.NAME.breaker */
+struct conf_breaker {
+    uint32_t window_ms;
+    uint32_t min_requests;
+    uint32_t open_at_permille;
+    uint32_t slow_ms;         /* settled: 80 % of response_ms unless written */
+    uint32_t slow_at_permille;
+    uint32_t open_for_ms, open_max_ms;
+};
+
 struct conf_processor {
     const char *name;
     const char *profile_name;
@@ -212,6 +232,8 @@ struct conf_processor {
     const char *host_header;  /* what the processor sees as Host; NULL: host: pass, the client's */
     struct addr *endpoints;   /* NULL: resolve host */
     int endpoint_count;
+    uint32_t *weights;        /* one per endpoint, 1 to 100; NULL: all alike */
+    int weight_count;         /* as many as endpoints, or 0 */
     bool tls_verify;          /* full */
     const char *tls_ca;       /* path; NULL: system */
     const char *tls_cert, *tls_key; /* paths; NULL: none */
@@ -224,6 +246,8 @@ struct conf_processor {
     uint32_t queue;           /* exchanges that may wait for a link */
     enum conf_balance balance;
     uint32_t concurrency;     /* calls in flight to this processor */
+    struct conf_health_checks health;
+    struct conf_breaker breaker;
 };
 
 struct conf_route {
@@ -233,6 +257,7 @@ struct conf_route {
     const char *path;    /* exact, or a prefix that ends in / (its * removed); NULL: any */
     bool path_is_prefix;
     int processor;       /* index into conf->processors */
+    int failover;        /* index of who takes what could not be sent there; -1: nobody */
     uint64_t body_bytes; /* 0: the listener's */
     uint32_t response_ms, total_ms; /* 0: the processor's */
     bool stream_request;

@@ -110,7 +110,7 @@ static void test_what_may_stand_for_a_section_is_told(void **state)
 {
     (void)state;
     assert_explains("routes.pay.idempotency", "value    off | section\n");
-    assert_explains("routes.NAME.idempotency.mode", "value    sticky | single_shot\ndefault  follows from other keys\n");
+    assert_explains("routes.NAME.idempotency.mode", "value    sticky | single_shot | failover\ndefault  follows from other keys\n");
     assert_explains("profiles.mine.retention", "value    duration, 1s to 365d | list of sections, at most 16\n");
     assert_explains("profiles.NAME.key_chars", "value    visible | characters and ranges of them\n");
     assert_explains("profiles.NAME.methods", "value    POST | PATCH | PUT | DELETE, a list of them\n"
@@ -144,7 +144,7 @@ static void test_a_key_that_is_none_is_not_explained(void **state)
     assert_null(conf_explain("timeoutz"));
     assert_null(conf_explain(""));
     assert_null(conf_explain("."));
-    assert_null(conf_explain("processors.acme.breaker"));
+    assert_null(conf_explain("processors.acme.adaptive"));
     assert_null(conf_explain("a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p"));
 }
 

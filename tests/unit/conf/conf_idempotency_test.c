@@ -151,13 +151,13 @@ static void test_what_is_written_stands(void **state)
 static void test_what_is_not_built_is_no_word(void **state)
 {
     (void)state;
-    assert_shown(WITH(STRIPE, ", idempotency: {mode: failover}"),
-                 "weir.yaml:5:47: error: 'failover' for routes.pay.idempotency.mode is not one of its values\n"
-                 "    5 |   - {name: pay, to: acme, idempotency: {mode: failover}}\n"
-                 "      |                                               ^~~~~~~~\n"
-                 "      = allowed here: sticky, single_shot\n"
+    assert_shown(WITH(STRIPE, ", idempotency: {mode: hedged}"),
+                 "weir.yaml:5:47: error: 'hedged' for routes.pay.idempotency.mode is not one of its values\n"
+                 "    5 |   - {name: pay, to: acme, idempotency: {mode: hedged}}\n"
+                 "      |                                               ^~~~~~\n"
+                 "      = allowed here: sticky, single_shot, failover\n"
                  "weir.yaml: 1 error: not loaded\n");
-    assert_does_not_say(WITH(GENERIC, ", idempotency: {mode: failover}"), "is sticky");
+    assert_does_not_say(WITH(GENERIC, ", idempotency: {mode: hedged}"), "is sticky");
     assert_shown(WITH(STRIPE, ", idempotency: of"),
                  "weir.yaml:5:40: error: 'of' for routes.pay.idempotency is neither a section of keys nor one of its words\n"
                  "    5 |   - {name: pay, to: acme, idempotency: of}\n"

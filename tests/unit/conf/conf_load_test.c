@@ -172,7 +172,8 @@ static void test_an_unknown_key_is_shown_as_the_contract_has_it(void **state)
                  "weir.yaml:7:5: error: unknown key 'time_outs' in processors.acme\n"
                  "    7 |     time_outs: {connect: 1s}\n"
                  "      |     ^~~~~~~~~ did you mean 'timeouts'?\n"
-                 "      = allowed here: profile, url, host, endpoints, tls, timeouts, pool, balance, concurrency\n"
+                 "      = allowed here: profile, url, host, endpoints, weights, tls, timeouts, pool, health, breaker, balance, "
+                 "concurrency\n"
                  "weir.yaml: 1 error: not loaded\n");
 }
 
@@ -181,8 +182,8 @@ static void test_keys_of_capabilities_to_come_are_unknown(void **state)
     static const struct {
         const char *text, *key;
     } rows[] = {
-        {"processors: {acme: {url: https://a, health: {}}}", "health"},
-        {"processors: {acme: {url: https://a, breaker: {}}}", "breaker"},
+        {"processors: {acme: {url: https://a, adaptive: {}}}", "adaptive"},
+        {"processors: {acme: {url: https://a, breaker: {per: route}}}", "per"},
         {"routes: [{name: a, to: b, idempotency: {scope: route}}]", "scope"},
         {"store: {mode: sentinel}", "mode"},
         {"limits: {a: {by: tenant, rate: 1/s, cost: 2}}", "cost"},
