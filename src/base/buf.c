@@ -89,16 +89,27 @@ struct bytes buf_front(const struct buf *buf)
     return buf->first == NULL ? BYTES_NONE : block_unread(buf->first);
 }
 
-int buf_vectors(const struct buf *buf, struct iovec *vectors, int max)
+int buf_vectors_from(const struct buf *buf, size_t from, struct iovec *vectors, int max)
 {
     int count = 0;
 
     for (struct block *block = buf->first; block != NULL && count < max; block = block->next) {
-        vectors[count].iov_base = block->data + block->read_bytes;
-        vectors[count].iov_len = block->used_bytes - block->read_bytes;
+        size_t run = block->used_bytes - block->read_bytes;
+        if (from >= run) {
+            from -= run;
+            continue;
+        }
+        vectors[count].iov_base = block->data + block->read_bytes + from;
+        vectors[count].iov_len = run - from;
+        from = 0;
         count++;
     }
     return count;
+}
+
+int buf_vectors(const struct buf *buf, struct iovec *vectors, int max)
+{
+    return buf_vectors_from(buf, 0, vectors, max);
 }
 
 size_t buf_copy(const struct buf *buf, char *at)

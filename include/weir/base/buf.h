@@ -30,6 +30,8 @@ WEIR_MUSTCHECK enum err buf_append(struct buf *buf, struct bytes bytes, enum blo
 struct bytes buf_front(const struct buf *buf);
 /* Fills at most `max` vectors from the front, without consuming. Returns how many. */
 int buf_vectors(const struct buf *buf, struct iovec *vectors, int max);
+/* The same from byte `from` on; at the end there are none. */
+int buf_vectors_from(const struct buf *buf, size_t from, struct iovec *vectors, int max);
 /* Copies everything to `at`, without consuming. Returns how much: buf->len. */
 size_t buf_copy(const struct buf *buf, char *at);
 /* Drops `len` bytes (at most buf->len) from the front. */

@@ -145,6 +145,34 @@ static void test_vectors_show_the_queue_from_its_front(void **state)
     blocks_close(&blocks);
 }
 
+/* From every byte of the queue on, over all borders of blocks, to its end. */
+static void test_vectors_from_a_byte_on_hold_the_rest(void **state)
+{
+    struct blocks blocks;
+    struct iovec vectors[8];
+    struct buf buf;
+
+    (void)state;
+    fill_pattern();
+    blocks_init(&blocks, 0, 0);
+    buf_init(&buf, &blocks, BIG);
+    assert_int_equal(buf_append(&buf, bytes_of(pattern, 10000), BLOCKS_MAY), ERR_OK);
+    buf_consume(&buf, 100);
+    for (size_t from = 0; from <= 9900; from++) {
+        size_t at = 100 + from;
+        int count = buf_vectors_from(&buf, from, vectors, 8);
+        for (int i = 0; i < count; i++) {
+            assert_true(vectors[i].iov_len > 0);
+            assert_memory_equal(vectors[i].iov_base, pattern + at, vectors[i].iov_len);
+            at += vectors[i].iov_len;
+        }
+        assert_int_equal(at, 10000);
+    }
+    assert_int_equal(buf_vectors_from(&buf, 9900, vectors, 8), 0);
+    buf_reset(&buf);
+    blocks_close(&blocks);
+}
+
 static void test_a_move_appends_everything_without_a_copy(void **state)
 {
     struct blocks blocks;
@@ -204,6 +232,7 @@ int main(void)
         cmocka_unit_test(test_a_supply_that_ends_midway_leaves_the_queue_as_it_was),
         cmocka_unit_test(test_an_empty_queue_holds_no_block),
         cmocka_unit_test(test_vectors_show_the_queue_from_its_front),
+        cmocka_unit_test(test_vectors_from_a_byte_on_hold_the_rest),
         cmocka_unit_test(test_a_move_appends_everything_without_a_copy),
         cmocka_unit_test(test_consuming_what_is_not_there_aborts),
     };
