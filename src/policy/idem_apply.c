@@ -228,7 +228,8 @@ static enum idem_change renew(struct idem_record *record, const struct idem_op *
 
 /*
  * The processor that it leaves had no byte of it, as its owner says; what an earlier owner may have sent, the record says.
- * A token is one attempt's, so that the print need not be asked.
+ * A token is one attempt's, so that the print need not be asked. It moves once: what comes again, or late, finds it
+ * bound so and changes nothing, or a record would grow younger than what its processor knows of it.
  */
 static enum idem_change rebind(struct idem_record *record, const struct idem_op *op, uint64_t now_ms,
                                struct idem_result *result)
@@ -238,6 +239,9 @@ static enum idem_change rebind(struct idem_record *record, const struct idem_op 
     }
     if (record->ambiguous) {
         return verdict(result, IDEM_REFUSED, IDEM_KEEP);
+    }
+    if (is_bound_alike(record, op)) {
+        return verdict(result, IDEM_OK, IDEM_KEEP);
     }
     bind_to(record, op, now_ms);
     record->lease_ms = now_ms + op->lease_ms;

@@ -13,11 +13,10 @@
  * A takeover enters SENT at once: the owner before may have sent, so nothing
  * that happens to us can make it not sent.
  *
- * Two ways to try once more, and never both: in HELD the record may be bound to
- * another processor (mode failover), and no byte leaves before that is stored;
- * in SENT it may go to the same processor under the same key again, where that
- * de-duplicates. From then on two attempts are out, and only a definite answer
- * settles both.
+ * Two ways to try once more: in HELD the record may be bound to another processor
+ * (mode failover), once, and no byte leaves before that is stored; in SENT it may
+ * go to the same processor under the same key again, where that de-duplicates.
+ * From then on two attempts are out, and only a definite answer settles both.
  */
 #include "weir/policy/idem.h"
 
@@ -128,10 +127,10 @@ static enum outcome outcome_so_far(const struct idem_driver *driver)
 
 static struct idem_next on_elsewhere(struct idem_driver *driver)
 {
-    if (driver->stage != IDEM_STAGE_HELD || !driver->may_move || driver->ambiguous || driver->unrecorded ||
-        driver->rebinding) {
+    if (driver->stage != IDEM_STAGE_HELD || !driver->may_move || driver->ambiguous || driver->unrecorded) {
         return next(IDEM_DO_NOTHING, outcome_so_far(driver));
     }
+    driver->may_move = false; /* a rebind of its own that comes late can then say nothing else than the record does */
     driver->rebinding = true;
     return next(IDEM_DO_REBIND, OUTCOME_NOT_SENT);
 }

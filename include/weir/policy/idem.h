@@ -101,7 +101,7 @@ enum idem_op_kind {
     IDEM_LAPSE,    /* the sweep: an owner that went silent; an unknown whose time is over */
     IDEM_READ,     /* look, change nothing */
     IDEM_REBIND,   /* its owner, who sent nothing: to another processor, under its upstream key. As young and leased as a
-                      new one. Not on Redis (STORE_UNTRUSTED) */
+                      new one. Idempotent under one owner. Not on Redis (STORE_UNTRUSTED) */
     IDEM_OP_COUNT
 };
 
@@ -233,7 +233,7 @@ struct idem_driver {
     bool receipt;           /* sends again under a record that is done, for the answer that was not kept */
     bool single_shot;       /* the processor does not de-duplicate: what it may have had is never sent again */
     bool pass_when_down;    /* store_down: pass */
-    bool may_move;          /* mode failover: the record may be bound to another processor while nothing was sent */
+    bool may_move;          /* mode failover: the record may yet be bound to another processor, once, while nothing was sent */
     bool rebinding;         /* a rebind was asked for and is not acknowledged: until then no byte may leave */
 };
 
@@ -243,7 +243,7 @@ enum idem_event_kind {
     IDEM_ON_STORE_DOWN,   /* begin had no reply in time, or the store may not be trusted with this route */
     IDEM_ON_WAITED,       /* the first with this key in this process is through, or its time is over: ask (again) */
     IDEM_ON_FIRST_BYTE,   /* handed over */
-    IDEM_ON_ELSEWHERE,    /* nothing was sent and this processor cannot take it: may the record move to another? */
+    IDEM_ON_ELSEWHERE,    /* nothing was sent and this processor cannot take it: may the record move to another? Once */
     IDEM_ON_REBOUND,      /* the store's verdict on that; result NULL: not in time, or store down */
     IDEM_ON_AGAIN,        /* sent, and the attempt ended without a definite answer: may it go there once more? */
     IDEM_ON_ANSWER,       /* an answer whose class is known: whole, or too large to hold */
