@@ -1,0 +1,84 @@
+"""Connections to a processor that are reset at each byte of request and answer, ten thousand times.
+
+What a caller is told of its money is compared with what the processor did:
+never not_sent for what came there, never executed twice, never another's answer.
+"""
+
+from harness import case, check, check_equal, deadline
+from harness.payments import Embedded, paying
+from harness.peers import QUICK, QUIET, WIDE, WIDE_LISTENER, Crowd, check_books
+from harness.weir import Weir, merged
+
+RUNS = 1_500 if QUICK else 4_500  # requests of each kind of route; three of four are reset
+LEAVE = 4
+# One of four is healthy, so the share of those that fail never gets there.
+NEVER_OPEN = merged(WIDE, {"breaker": {"open_at": "100%"}})
+
+
+def check_met(books):
+    """Each byte was met, and a good part of the links had carried a request before."""
+    cases = books.request_bytes + 1 + books.answer_bytes + 1
+    check(books.cases_met >= RUNS // 2, f"{books.cases_met} runs were reset")
+    check(books.cases_least >= 1, f"of {cases} bytes some were never met in {books.cases_met} runs")
+    check(books.cases_kept * 10 > books.cases_met, f"{books.cases_kept} of {books.cases_met} links were kept ones")
+    print(f"  {cases} bytes, each met at least {books.cases_least} times, {books.cases_kept} times on a kept link")
+
+
+@deadline(120)
+def test_unkeyed_requests():
+    crowd = Crowd()
+    with Weir(crowd, acme=NEVER_OPEN, listener=WIDE_LISTENER, logging=QUIET) as weir:
+        books = crowd.pay(weir, RUNS, callers=32, resets=LEAVE)
+        books.print("unkeyed")
+        check_met(books)
+        check_books(books)
+        check_equal(books.count(outcome="not_sent"), 0, "each was sent")
+        check(books.count(outcome="unknown", status=502) > RUNS // 2, "what was reset is unknown")
+        for row in books.rows:
+            check(row.begun <= 1, f"a request without a key was sent again: {row}")
+
+
+@deadline(120)
+def test_keys_that_the_processor_knows():
+    """weir may ask again by itself, within its budget; and whoever is told unknown finds the truth under the same key."""
+    crowd = Crowd()
+    with Embedded() as store, paying(store, crowd, acme=NEVER_OPEN, sections={"logging": QUIET}) as weir:
+        books = crowd.pay(weir, RUNS, callers=32, keyed=True, again=True, resets=LEAVE)
+        books.print("keyed, de-duplicated")
+        check_met(books)
+        check_books(books, deduplicated=True)
+        for row in books.rows:
+            last = row.again or row.first
+            check((last["status"], last["body"], row.executed) == (200, "own", 1), f"the truth was not found: {row}")
+            check(row.first["outcome"] != "not_sent", f"each was sent: {row}")
+
+
+@deadline(120)
+def test_keys_that_the_processor_does_not_know():
+    """single_shot: sent once, whatever happens; and who asks again is told that nobody knows."""
+    crowd = Crowd()
+    with Embedded() as store, paying(store, crowd, acme=NEVER_OPEN, sections={"logging": QUIET},
+                                        mode="single_shot") as weir:
+        books = crowd.pay(weir, RUNS, callers=32, keyed=True, again=True, resets=LEAVE)
+        books.print("single_shot")
+        check_met(books)
+        check_books(books)
+        for row in books.rows:
+            check(row.begun <= 1, f"sent twice: {row}")
+            check(row.first["outcome"] != "not_sent", f"each was sent: {row}")
+            if row.again is not None:
+                check_equal((row.again["status"], row.again["reason"]), (409, "outcome_unknown"), f"{row}")
+
+
+@deadline(120)
+def test_with_the_breaker_as_it_comes():
+    """It opens, and what it refuses never came to the processor."""
+    for name, keyed in (("unkeyed", False), ("keyed", True)):
+        crowd = Crowd()
+        with case(name), Embedded() as store:
+            with (paying(store, crowd, acme=WIDE, sections={"logging": QUIET}) if keyed
+                  else Weir(crowd, acme=WIDE, listener=WIDE_LISTENER, logging=QUIET)) as weir:
+                books = crowd.pay(weir, RUNS, callers=32, keyed=keyed, resets=LEAVE)
+                books.print(f"{name}, with a breaker")
+                check_books(books, deduplicated=keyed)
+                check(books.count(reason="breaker_open", outcome="not_sent", status=503) > 0, "it never opened")
