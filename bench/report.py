@@ -132,6 +132,13 @@ def budget_list(results):
             yield "%s KiB per idle client" % kind, limit, value
 
 
+def verdict(limit, value):
+    """`value` None: what should have happened never did."""
+    if value is not None and value <= limit:
+        return "met"
+    return "MISSED" if value is None or limit <= 0 else "MISSED by %.0f %%" % ((value / limit - 1) * 100)
+
+
 def payment_list(results):
     """What a record costs: weir with each store beside weir without, on the same requests."""
     for load, cells in sorted(results.cells.items()):
@@ -169,9 +176,7 @@ def text_build(results, notes, problems, texts=(), budgets_more=()):
     budgets = own + list(budgets_more)
     if budgets:
         parts.append(table(["budget (%d connections, keep-alive; idle clients)" % HEADLINE, "at most", "measured", ""],
-                           [[what, "%.2f" % limit, "%.2f" % value,
-                             "met" if value <= limit else "MISSED by %.0f %%" % ((value / limit - 1) * 100)]
-                            for what, limit, value in budgets]))
+                           [[what, "%.2f" % limit, number(value), verdict(limit, value)] for what, limit, value in budgets]))
         parts.extend("Beside plain proxying: " + line for line in payment_list(results))
     if own:
         lost = list(losses(results))
@@ -186,8 +191,9 @@ def text_build(results, notes, problems, texts=(), budgets_more=()):
 def json_write(path, results, facts, samples, memory, problems, parts=None, budgets_more=()):
     """`parts`: by name, what parts that have a file of their own add."""
     data = dict(facts, **(parts or {}))
-    data["budgets"] = [{"what": what, "at_most": limit, "measured": value, "met": value <= limit}
-                       for what, limit, value in [*budget_list(results), *budgets_more] if value is not None]
+    own = [budget for budget in budget_list(results) if budget[2] is not None]
+    data["budgets"] = [{"what": what, "at_most": limit, "measured": value, "met": verdict(limit, value) == "met"}
+                       for what, limit, value in [*own, *budgets_more]]
     data["weir_loses"] = list(losses(results))
     data["problems"] = problems
     data["medians"] = []

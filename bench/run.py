@@ -18,10 +18,11 @@ import measure
 import overload
 import proxies
 import report
+import sick
 
 CONNECTIONS = (16, 64, 512)
 # Parts that have a file of their own: measure_all(run); text_build, budget_list, json_of, plot_write of what it returned.
-PARTS = {"limits": limits, "overload": overload}
+PARTS = {"limits": limits, "overload": overload, "sick": sick}
 
 
 def options_read():

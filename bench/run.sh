@@ -6,7 +6,7 @@
 #
 #   sh bench/run.sh                          at most ten minutes on two cores
 #   sh bench/run.sh --quick                  about a minute, 64 connections
-#   sh bench/run.sh --only plain|tls|payment|memory|limits|overload   one part; more options: --help
+#   sh bench/run.sh --only plain|tls|payment|memory|limits|overload|sick   one part; more options: --help
 set -eu
 
 cd "$(dirname "$0")/.."
