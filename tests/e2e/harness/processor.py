@@ -210,12 +210,12 @@ class Processor:
     the words "close", "reset", "half-close".
     """
 
-    def __init__(self, tls=None, host="127.0.0.1", on_link=None, backlog=128):
+    def __init__(self, tls=None, host="127.0.0.1", on_link=None, backlog=128, port=0):
         self.tls = tls
         self.on_link = on_link  # (link): takes the whole connection over
         self.listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind((host, 0))
+        self.listener.bind((host, port))
         self.listener.listen(backlog)
         self.address = self.listener.getsockname()
         self.links = []

@@ -88,10 +88,11 @@ class Weir(Child):
     listener called public. `listener` and `acme` are merged into those two;
     other keywords are sections of the configuration, merged into the defaults
     (a list replaces). `config` replaces all of it: a dict, or the file's text.
+    `wrap` is a command that becomes weir, as env(1) does.
     """
 
     def __init__(self, to=None, listener=None, acme=None, config=None, env=None, pass_fds=(), argv=None, wait=True,
-                 preexec=None, **sections):
+                 preexec=None, wrap=(), **sections):
         self.folder = tempfile.mkdtemp(prefix="weir-test-")
         self.path = os.path.join(self.folder, "weir.yaml")
         self.monitor_address = ("127.0.0.1", free_port())
@@ -111,7 +112,8 @@ class Weir(Child):
                                   "secret_file": os.path.join(self.folder, "secret")}
         self.config = config if config is not None else merged(self.base, sections)
         self.write(self.config)
-        super().__init__(argv or [binary("weir"), "run", "-c", self.path], env=env, pass_fds=pass_fds, preexec=preexec)
+        super().__init__([*wrap, *(argv or [binary("weir"), "run", "-c", self.path])], env=env, pass_fds=pass_fds,
+                         preexec=preexec)
         if wait:
             try:
                 self.wait_ready()
