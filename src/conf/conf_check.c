@@ -1,9 +1,10 @@
 /*
  * The rules between keys: what is right on its own and wrong together, and what
  * a payment engineer would raise in review (warnings). They run when every key
- * was read, and leave alone what was already reported. Routes are in
- * conf_check_routes.c, idempotency in conf_idempotency.c, the store and tenants
- * in conf_check_store.c, limits in conf_check_limits.c.
+ * was read, and leave alone what was already reported. Health and breakers are
+ * in conf_check_health.c, routes in conf_check_routes.c, idempotency in
+ * conf_idempotency.c, the store and tenants in conf_check_store.c, limits in
+ * conf_check_limits.c.
  */
 #include <stdio.h>
 #include <sys/stat.h>
@@ -255,7 +256,7 @@ static void check_listener(struct conf_run *run, const struct conf_listener *lis
 
 /* ---- processors ---- */
 
-static void print_timeout(char *text, size_t size, const struct conf_timeout *timeout)
+void conf_append_timeout(char *text, size_t size, const struct conf_timeout *timeout)
 {
     char number[CONF_NUMBER_BYTES];
 
@@ -265,36 +266,42 @@ static void print_timeout(char *text, size_t size, const struct conf_timeout *ti
 
 /* At the total where it was written, else at the part that was. */
 static struct conf_place total_place(const struct conf_timeout *total, const struct conf_timeout *response,
-                                     const struct conf_timeout *connect)
+                                     const struct conf_timeout *connect, const struct conf_node *otherwise)
 {
     const struct conf_node *node = total->node != NULL      ? total->node
                                    : response->node != NULL ? response->node
-                                                            : connect->node;
+                                   : connect->node != NULL  ? connect->node
+                                                            : otherwise;
 
     return node != NULL ? node->place : (struct conf_place){.line = 0};
 }
 
-void conf_check_total(struct conf_run *run, const char *where, const struct conf_timeout *total,
-                      const struct conf_timeout *response, const struct conf_timeout *connect)
+bool conf_check_total(struct conf_run *run, const char *where, const struct conf_timeout *total,
+                      const struct conf_timeout *response, const struct conf_timeout *connect,
+                      const struct conf_node *otherwise)
 {
-    struct conf_place place = total_place(total, response, connect);
+    struct conf_place place = total_place(total, response, connect, otherwise);
     char long_text[256] = "";
     char short_text[128] = "";
 
     if ((total->node != NULL && total->node->bad) || (response->node != NULL && response->node->bad) ||
         (connect->node != NULL && connect->node->bad)) {
-        return;
+        return false;
     }
-    print_timeout(short_text, sizeof(short_text), total);
-    print_timeout(long_text, sizeof(long_text), response);
+    conf_append_timeout(short_text, sizeof(short_text), total);
+    conf_append_timeout(long_text, sizeof(long_text), response);
     if (total->ms < response->ms) {
         conf_error(run->findings, place, CONF_NO_HELP, "%s is shorter than %s in %s", short_text, long_text, where);
-    } else if (total->ms < (uint64_t)response->ms + connect->ms) {
+        return false;
+    }
+    if (total->ms < (uint64_t)response->ms + connect->ms) {
         conf_append(long_text, sizeof(long_text), "%s", " and ");
-        print_timeout(long_text, sizeof(long_text), connect);
+        conf_append_timeout(long_text, sizeof(long_text), connect);
         conf_error(run->findings, place, CONF_NO_HELP, "%s is shorter than %s together in %s", short_text, long_text,
                    where);
+        return false;
     }
+    return true;
 }
 
 static void check_timeouts(struct conf_run *run, const struct conf_processor *processor, const struct conf_node *node,
@@ -307,7 +314,7 @@ static void check_timeouts(struct conf_run *run, const struct conf_processor *pr
     struct conf_timeout connect = {"timeouts.connect", processor->connect_ms, conf_node_find(node, "timeouts.connect"),
                                    origin};
 
-    conf_check_total(run, where, &total, &response, &connect);
+    (void)conf_check_total(run, where, &total, &response, &connect, NULL);
 }
 
 bool conf_is_here(const char *host)
@@ -382,6 +389,7 @@ static void check_processor(struct conf_run *run, const struct conf_processor *p
     check_timeouts(run, processor, node, where);
     check_processor_tls(run, processor, node, where);
     check_endpoints(run, processor, node, where);
+    conf_check_health(run, processor, node, where);
 }
 
 /* ---- the whole ---- */
@@ -428,7 +436,7 @@ static void check_drain(struct conf_run *run)
     if (conf->drain_ms >= longest.ms || (node != NULL && node->bad)) {
         return;
     }
-    print_timeout(text, sizeof(text), &drain);
+    conf_append_timeout(text, sizeof(text), &drain);
     conf_error(run->findings, node != NULL ? node->place : longest.node != NULL ? longest.node->place : (struct conf_place){0},
                hint("a stop would cut requests that are on their way"), "%s is shorter than %s (%s)", text,
                longest.label, conf_number_text(CONF_DURATION, longest.ms, number));

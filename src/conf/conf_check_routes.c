@@ -1,6 +1,7 @@
 /*
  * The rules of routes: each can match, each has time for what it asks, each
- * body fits.
+ * body fits, and what fails over goes to a processor that can take it. What it
+ * means for keys is in conf_idempotency.c.
  */
 #include <stdio.h>
 
@@ -62,7 +63,8 @@ static void check_hidden(struct conf_run *run, const struct conf_node *routes, c
     }
 }
 
-static void check_timeouts(struct conf_run *run, const struct conf_route *route, const struct conf_node *node,
+/* False: something about them was reported. */
+static bool check_timeouts(struct conf_run *run, const struct conf_route *route, const struct conf_node *node,
                            const char *where)
 {
     const struct conf_processor *processor = &run->conf->processors[route->processor];
@@ -77,11 +79,73 @@ static void check_timeouts(struct conf_run *run, const struct conf_route *route,
     struct conf_timeout connect = {"timeouts.connect", processor->connect_ms, NULL, origin};
 
     if (total_node == NULL && response_node == NULL) {
-        return; /* what the processor says is judged there */
+        return true; /* what the processor says is judged there */
     }
     conf_append(origin, sizeof(origin), " of processors.%s", processor->name);
-    conf_check_total(run, where, &total, &response, &connect);
+    return conf_check_total(run, where, &total, &response, &connect, NULL);
 }
+
+/* ---- failover ---- */
+
+/* Its total is still that of the first processor; connecting and the answer take as long as the other one may. */
+static void check_failover_timeouts(struct conf_run *run, const struct conf_route *route, const struct conf_node *node,
+                                    const char *where)
+{
+    const struct conf_processor *first = &run->conf->processors[route->processor];
+    const struct conf_processor *other = &run->conf->processors[route->failover];
+    char first_origin[CONF_WHERE_BYTES] = "", other_origin[CONF_WHERE_BYTES] = "";
+    struct conf_timeout total = {"timeouts.total", route->total_ms != 0 ? route->total_ms : first->total_ms,
+                                 conf_node_find(node, "timeouts.total"), first_origin};
+    struct conf_timeout response = {"timeouts.response",
+                                    route->response_ms != 0 ? route->response_ms : other->response_ms,
+                                    conf_node_find(node, "timeouts.response"), other_origin};
+    struct conf_timeout connect = {"timeouts.connect", other->connect_ms, NULL, other_origin};
+
+    conf_append(first_origin, sizeof(first_origin), " of processors.%s", first->name);
+    conf_append(other_origin, sizeof(other_origin), " of processors.%s", other->name);
+    (void)conf_check_total(run, where, &total, &response, &connect, conf_node_member(node, "failover"));
+}
+
+/* The name says what an API is; of generic it says nothing. */
+static bool is_generic(const struct conf_profile *profile)
+{
+    return profile->built_in && strcmp(profile->name, "generic") == 0;
+}
+
+/* False: it cannot go there at all. */
+static bool check_failover(struct conf_run *run, const struct conf_route *route, const struct conf_node *node)
+{
+    const struct conf *conf = run->conf;
+    const struct conf_processor *first = &conf->processors[route->processor];
+    const struct conf_processor *other = &conf->processors[route->failover];
+    struct conf_place place = conf_place_in(node, "failover");
+    const char *name = route->name != NULL ? route->name : "?";
+    struct conf_help help = {.hint = "write another one, or leave it out"};
+
+    if (first == other) {
+        conf_error(run->findings, place, help, "route '%s' fails over to the processor that it sends to", name);
+        return false;
+    }
+    if (first->profile < 0 || other->profile < 0) {
+        return false; /* reported */
+    }
+    if (first->profile != other->profile) {
+        help.hint = "one request cannot be for both APIs";
+        conf_error(run->findings, place, help,
+                   "route '%s' fails over to processor '%s' of profile '%s', and processor '%s' has profile '%s'", name,
+                   other->name, conf->profiles[other->profile].name, first->name, conf->profiles[first->profile].name);
+        return false;
+    }
+    if (is_generic(&conf->profiles[first->profile])) {
+        help.hint = "if they take the same requests and credentials, give both a profile of your own";
+        conf_warning(run->findings, place, help,
+                     "route '%s' fails over to processor '%s', and profile 'generic' does not say that it is the same API",
+                     name, other->name);
+    }
+    return true;
+}
+
+/* ---- the whole ---- */
 
 static void check_route(struct conf_run *run, const struct conf_route *route, const struct conf_node *node)
 {
@@ -93,8 +157,11 @@ static void check_route(struct conf_run *run, const struct conf_route *route, co
     if (!route->stream_request) {
         conf_check_body(run, body, route->body_bytes, conf_node_member(node, "body"));
     }
-    if (route->processor >= 0) {
-        check_timeouts(run, route, node, where);
+    if (route->processor < 0) {
+        return;
+    }
+    if (check_timeouts(run, route, node, where) && route->failover >= 0 && check_failover(run, route, node)) {
+        check_failover_timeouts(run, route, node, where);
     }
 }
 

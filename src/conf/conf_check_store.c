@@ -61,10 +61,10 @@ static void refuse_others(struct conf_run *run, const struct conf_node *node, co
 
 /* ---- embedded ---- */
 
-static bool has_single_shot(const struct conf *conf)
+static bool needs_promise(const struct conf *conf)
 {
     for (int i = 0; i < conf->route_count; i++) {
-        if (conf->routes[i].idempotency.on && conf->routes[i].idempotency.mode == CONF_MODE_SINGLE_SHOT) {
+        if (conf->routes[i].idempotency.on && conf->routes[i].idempotency.mode != CONF_MODE_STICKY) {
             return true;
         }
     }
@@ -85,8 +85,8 @@ static void check_embedded(struct conf_run *run, const struct conf_node *node)
     const struct conf_store *store = &run->conf->store;
 
     refuse_others(run, node, others, ARRAY_COUNT(others), "redis", "embedded");
-    if (store->single_machine && !has_single_shot(run->conf) && !conf_bad_in(run->root, "routes")) {
-        conf_warning(run->findings, conf_place_in(node, "single_machine"), hint("only single_shot does"),
+    if (store->single_machine && !needs_promise(run->conf) && !conf_bad_in(run->root, "routes")) {
+        conf_warning(run->findings, conf_place_in(node, "single_machine"), hint("only single_shot and failover do"),
                      "store.single_machine is promised and no route needs it");
     }
     if (!conf_bad_in(node, "secret_file") && !conf_bad_in(node, "path") &&

@@ -95,31 +95,82 @@ static struct conf_place place_of(const struct rules *rules, const char *key)
     return rules->section != NULL ? conf_place_in(rules->section, key) : conf_place_in(rules->node, "name");
 }
 
+static const char *mode_name(enum conf_mode mode)
+{
+    static const char *const names[] = {"sticky", "single_shot", "failover"};
+
+    return names[mode];
+}
+
+/* Of a mode in which the record alone keeps a payment from being made twice. */
+static void check_mode_store(const struct rules *rules)
+{
+    const struct conf_store *store = &rules->run->conf->store;
+    struct conf_findings *findings = rules->run->findings;
+    enum conf_mode mode = rules->route->idempotency.mode;
+    bool fails_over = mode == CONF_MODE_FAILOVER;
+
+    if (conf_bad_in(rules->run->root, "store.type") || conf_bad_in(rules->run->root, "store") ||
+        conf_bad_in(rules->run->root, "store.single_machine")) {
+        return;
+    }
+    if (fails_over && store->type == CONF_STORE_REDIS) {
+        conf_error(findings, place_of(rules, "mode"),
+                   hint(rules->profile->deduplicates ? "that comes later: write sticky, or let the store be embedded"
+                                                     : "that comes later: write single_shot, or let the store be embedded"),
+                   "route '%s' is failover on a Redis store", rules->name);
+    }
+    if (store->type == CONF_STORE_EMBEDDED && !store->single_machine) {
+        conf_error(findings, place_of(rules, "mode"),
+                   hint(fails_over ? "write 'single_machine: true' in store if no second weir serves these tenants"
+                                   : "write 'single_machine: true' in store if no second weir serves these tenants, or "
+                                     "'type: redis'"),
+                   "route '%s' is %s on an embedded store that may not be the only one", rules->name, mode_name(mode));
+    }
+}
+
 static void check_mode(const struct rules *rules)
 {
     const struct conf_idempotency *idempotency = &rules->route->idempotency;
-    const struct conf *conf = rules->run->conf;
-    bool single_shot = idempotency->mode == CONF_MODE_SINGLE_SHOT;
-    bool store_is_bad = conf_bad_in(rules->run->root, "store.type") || conf_bad_in(rules->run->root, "store") ||
-                        conf_bad_in(rules->run->root, "store.single_machine");
+    enum conf_mode mode = idempotency->mode;
 
     if (conf_bad_in(rules->section, "mode")) {
         return;
     }
-    if (!single_shot && !rules->profile->deduplicates) {
+    if (mode == CONF_MODE_STICKY && !rules->profile->deduplicates) {
         conf_error(rules->run->findings, place_of(rules, "mode"), hint("a payment could be made twice: write single_shot"),
                    "route '%s' is sticky, and profile '%s' of processor '%s' does not de-duplicate", rules->name,
-                   rules->profile->name, conf->processors[rules->route->processor].name);
+                   rules->profile->name, rules->run->conf->processors[rules->route->processor].name);
     }
-    if (single_shot && !store_is_bad && conf->store.type == CONF_STORE_EMBEDDED && !conf->store.single_machine) {
-        conf_error(rules->run->findings, place_of(rules, "mode"),
-                   hint("write 'single_machine: true' in store if no second weir serves these tenants, or 'type: redis'"),
-                   "route '%s' is single_shot on an embedded store that may not be the only one", rules->name);
+    if (mode == CONF_MODE_STICKY) {
+        return;
     }
-    if (single_shot && idempotency->pass_when_down) {
+    check_mode_store(rules);
+    if (idempotency->pass_when_down) {
         conf_error(rules->run->findings, place_of(rules, "store_down"),
                    hint("nothing would keep a payment from being made twice: write refuse"),
-                   "route '%s' is single_shot and passes requests while the store is down", rules->name);
+                   "route '%s' is %s and passes requests while the store is down", rules->name, mode_name(mode));
+    }
+}
+
+/* A key stays with its processor unless its record says where it went. */
+static void check_failover(const struct rules *rules)
+{
+    const struct conf_node *failover = conf_node_member(rules->node, "failover");
+    enum conf_mode mode = rules->route->idempotency.mode;
+
+    if (conf_bad_in(rules->section, "mode") || (failover != NULL && failover->bad)) {
+        return;
+    }
+    if (mode == CONF_MODE_FAILOVER && failover == NULL) {
+        conf_error(rules->run->findings, place_of(rules, "mode"), hint("add 'failover: PROCESSOR' to the route"),
+                   "route '%s' is of mode failover, and names no processor to fail over to", rules->name);
+    }
+    if (mode != CONF_MODE_FAILOVER && failover != NULL) {
+        conf_error(rules->run->findings, failover->place,
+                   hint("write 'mode: failover' in its idempotency, or leave it out"),
+                   "route '%s' fails over, and the mode of its idempotency is %s%s", rules->name, mode_name(mode),
+                   conf_node_member(rules->section, "mode") == NULL ? ", the default" : "");
     }
 }
 
@@ -208,6 +259,7 @@ static void check_on(const struct rules *rules)
     const struct conf_idempotency *idempotency = &rules->route->idempotency;
 
     check_mode(rules);
+    check_failover(rules);
     check_upstream_key(rules);
     check_keep(rules, "keep_receipt", idempotency->keep_receipt_ms, "keep", idempotency->keep_ms);
     check_keep(rules, "keep_unknown", idempotency->keep_unknown_ms, "keep_receipt", idempotency->keep_receipt_ms);

@@ -315,9 +315,19 @@ struct conf_timeout {
     const struct conf_node *node; /* NULL: not written here */
     const char *origin;           /* behind the value then: ", the default" */
 };
-/* Reports a total that is shorter than its parts. `where` is the section that is judged. */
-void conf_check_total(struct conf_run *run, const char *where, const struct conf_timeout *total,
-                      const struct conf_timeout *response, const struct conf_timeout *connect);
+/* "timeouts.total (35s, the default)" */
+void conf_append_timeout(char *text, size_t size, const struct conf_timeout *timeout);
+/*
+ * Reports a total that is shorter than its parts, at one of them, or where
+ * `otherwise` is (NULL: the whole file) when none is written. `where` is the
+ * section that is judged. False: reported, now or before.
+ */
+bool conf_check_total(struct conf_run *run, const char *where, const struct conf_timeout *total,
+                      const struct conf_timeout *response, const struct conf_timeout *connect,
+                      const struct conf_node *otherwise);
+/* A processor's health checks, breaker and weights. */
+void conf_check_health(struct conf_run *run, const struct conf_processor *processor, const struct conf_node *node,
+                       const char *where);
 /* The same for the size of a body that is held whole. */
 void conf_check_body(struct conf_run *run, const char *where, uint64_t bytes, const struct conf_node *node);
 /* Reports names that occur twice in a list. */

@@ -106,6 +106,89 @@ static void test_a_routes_own_timeouts_fit_together_and_with_the_processors(void
     assert_shown(ROUTES "  - {name: a, to: acme, timeouts: {response: 5s, total: 6s}, idempotency: off}\n", "weir.yaml: ok\n");
 }
 
+/* ---- failover ---- */
+
+/* The route is at line 7. */
+#define PROCESSORS(first, second)                                                                                      \
+    "version: 1\n" LISTENER "processors:\n  acme: {url: https://a.example" first "}\n  other: {url: https://b.example" second  \
+    "}\nroutes:\n"
+#define STRIPES(first, second) PROCESSORS(", profile: stripe" first, ", profile: stripe" second)
+
+static void test_a_failover_is_another_processor(void **state)
+{
+    struct conf *conf = load(STRIPES("", "") "  - {name: a, to: acme, failover: other, idempotency: off}\n");
+
+    (void)state;
+    assert_int_equal(conf->routes[0].processor, 0);
+    assert_int_equal(conf->routes[0].failover, 1);
+    conf_free(conf);
+    assert_shown(STRIPES("", "") "  - {name: a, to: acme, failover: acme, match: {method: GET}}\n",
+                 "weir.yaml:7:35: error: route 'a' fails over to the processor that it sends to\n"
+                 "    7 |   - {name: a, to: acme, failover: acme, match: {method: GET}}\n"
+                 "      |                                   ^~~~ write another one, or leave it out\n"
+                 "weir.yaml: 1 error: not loaded\n");
+    assert_shown(STRIPES("", "") "  - {name: a, to: acme, failover: othre, match: {method: GET}}\n",
+                 "weir.yaml:7:35: error: route 'a' fails over to processor 'othre', which is not defined\n"
+                 "    7 |   - {name: a, to: acme, failover: othre, match: {method: GET}}\n"
+                 "      |                                   ^~~~~ did you mean 'other' (defined at line 5)?\n"
+                 "weir.yaml: 1 error: not loaded\n");
+    assert_says(STRIPES("", "") "  - {name: a, to: acme, failover: [other]}\n", "routes.a.failover must be a single value");
+}
+
+static void test_a_failover_has_the_same_profile(void **state)
+{
+    (void)state;
+    assert_shown(PROCESSORS(", profile: stripe", ", profile: adyen")
+                 "  - {name: a, to: acme, failover: other, match: {method: GET}}\n",
+                 "weir.yaml:7:35: error: route 'a' fails over to processor 'other' of profile 'adyen', and processor 'acme' has "
+                 "profile 'stripe'\n"
+                 "    7 |   - {name: a, to: acme, failover: other, match: {method: GET}}\n"
+                 "      |                                   ^~~~~ one request cannot be for both APIs\n"
+                 "weir.yaml: 1 error: not loaded\n");
+    assert_shown(STRIPES("", "") "  - {name: a, to: acme, failover: other, match: {method: GET}}\n", "weir.yaml: ok\n");
+    assert_does_not_say(PROCESSORS(", profile: stripe", ", profile: nobody")
+                        "  - {name: a, to: acme, failover: other, match: {method: GET}}\n", "fails over");
+}
+
+static void test_what_generic_processors_have_in_common_is_asked(void **state)
+{
+    (void)state;
+    assert_shown(PROCESSORS("", "") "  - {name: a, to: acme, failover: other, match: {method: GET}}\n",
+                 "weir.yaml:7:35: warning: route 'a' fails over to processor 'other', and profile 'generic' does not say that it "
+                 "is the same API\n"
+                 "    7 |   - {name: a, to: acme, failover: other, match: {method: GET}}\n"
+                 "      |                                   ^~~~~ if they take the same requests and credentials, give both a "
+                 "profile of your own\n"
+                 "weir.yaml: ok, 1 warning\n");
+    assert_shown(PROCESSORS(", profile: ours", ", profile: ours")
+                 "  - {name: a, to: acme, failover: other, match: {method: GET}}\nprofiles: {ours: {}}\n", "weir.yaml: ok\n");
+}
+
+static void test_a_failover_has_the_time_that_it_may_need(void **state)
+{
+    (void)state;
+    assert_shown(STRIPES("", ", timeouts: {response: 40s, total: 42s}")
+                 "  - {name: a, to: acme, failover: other, match: {method: GET}}\n",
+                 "weir.yaml:7:35: error: timeouts.total (35s of processors.acme) is shorter than timeouts.response (40s of "
+                 "processors.other) in routes.a\n"
+                 "    7 |   - {name: a, to: acme, failover: other, match: {method: GET}}\n"
+                 "      |                                   ^~~~~\n"
+                 "weir.yaml: 1 error: not loaded\n");
+    assert_says(STRIPES("", ", timeouts: {connect: 3s}")
+                "  - {name: a, to: acme, failover: other, match: {method: GET}, timeouts: {total: 32s}}\n",
+                "weir.yaml:7:82: error: timeouts.total (32s) is shorter than timeouts.response (30s of processors.other) and "
+                "timeouts.connect (3s of processors.other) together in routes.a\n");
+    /* The route's own count for both, and are judged once. */
+    assert_shown(STRIPES("", ", timeouts: {response: 40s, total: 42s}")
+                 "  - {name: a, to: acme, failover: other, match: {method: GET}, timeouts: {response: 20s}}\n",
+                 "weir.yaml: ok\n");
+    assert_says(STRIPES("", "") "  - {name: a, to: acme, failover: other, match: {method: GET}, timeouts: {response: 40s}}\n",
+                "weir.yaml: 1 error: not loaded\n");
+    assert_does_not_say(STRIPES("", ", timeouts: {response: 40s, total: 42s}")
+                        "  - {name: a, to: acme, failover: other, match: {method: GET}, timeouts: {total: 32}}\n",
+                        "is shorter than");
+}
+
 static void test_a_thousand_routes_are_compared_in_a_moment(void **state)
 {
     size_t size = 128 * 1024;
@@ -136,6 +219,10 @@ int main(void)
         cmocka_unit_test(test_a_name_is_used_once),
         cmocka_unit_test(test_a_dangling_processor_gets_a_suggestion),
         cmocka_unit_test(test_a_routes_own_timeouts_fit_together_and_with_the_processors),
+        cmocka_unit_test(test_a_failover_is_another_processor),
+        cmocka_unit_test(test_a_failover_has_the_same_profile),
+        cmocka_unit_test(test_what_generic_processors_have_in_common_is_asked),
+        cmocka_unit_test(test_a_failover_has_the_time_that_it_may_need),
         cmocka_unit_test(test_a_thousand_routes_are_compared_in_a_moment),
     };
 

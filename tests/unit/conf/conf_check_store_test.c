@@ -193,15 +193,19 @@ static void test_a_promise_that_no_route_needs_is_warned_of(void **state)
     assert_shown(STORE("{single_machine: true}"),
                  "weir.yaml:2:25: warning: store.single_machine is promised and no route needs it\n"
                  "    2 | store: {single_machine: true}\n"
-                 "      |                         ^~~~ only single_shot does\n"
+                 "      |                         ^~~~ only single_shot and failover do\n"
                  "weir.yaml: ok, 1 warning\n");
     assert_shown("version: 1\n" LISTENER "processors: {acme: {profile: stripe, url: https://a.example}}\n"
                  "routes: [{name: all, to: acme}]\nstore: {single_machine: true}\n",
                  "weir.yaml:5:25: warning: store.single_machine is promised and no route needs it\n"
                  "    5 | store: {single_machine: true}\n"
-                 "      |                         ^~~~ only single_shot does\n"
+                 "      |                         ^~~~ only single_shot and failover do\n"
                  "weir.yaml: ok, 1 warning\n");
     assert_shown("version: 1\n" LISTENER PROCESSOR "routes: [{name: all, to: acme, idempotency: {}}]\n"
+                 "store: {single_machine: true}\n", "weir.yaml: ok\n");
+    assert_shown("version: 1\n" LISTENER "processors: {acme: {profile: stripe, url: https://a.example}, "
+                 "other: {profile: stripe, url: https://b.example}}\n"
+                 "routes: [{name: all, to: acme, failover: other, idempotency: {mode: failover}}]\n"
                  "store: {single_machine: true}\n", "weir.yaml: ok\n");
 }
 

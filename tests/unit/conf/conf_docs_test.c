@@ -100,6 +100,8 @@ static void test_a_section_is_explained_with_its_keys(void **state)
     assert_explains("routes[3]", "routes\n");
     assert_explains("processors", "\n  url             Scheme, host and port of its API.\n");
     assert_explains("shutdown", "\n  drain ");
+    assert_explains("processors.acme.breaker", "\n  open_at         The share of calls in the window that failed");
+    assert_explains("processors.acme.health", "\n  down_after      Checks in a row that fail");
     assert_explains("limits", "limits\n  How much one caller may ask for, by name.");
     assert_explains("limits.writes", "\n  rate            Requests in a time");
     assert_explains("limits.writes.tiers", "\n  concurrent ");
@@ -120,6 +122,11 @@ static void test_what_may_stand_for_a_section_is_told(void **state)
     assert_explains("limits.NAME.by", "value    list of tenant, client_ip, mtls_subject, header:NAME and route, at most 4; or "
                                       "one of them\ndefault  none: it must be written\n");
     assert_explains("routes.NAME.limits", "value    list of names, at most 8\ndefault  []\n");
+    assert_explains("processors.acme.breaker.open_at", "value    percentage, 1% to 100%\ndefault  50%\n");
+    assert_explains("processors.breaker.slow_is", "value    duration, 10ms to 1h\ndefault  follows from other keys\n");
+    assert_explains("health.status", "value    status, or range of them\ndefault  200-399\n");
+    assert_explains("health.path", "value    path, and query if any\ndefault  /\n");
+    assert_explains("processors.NAME.weights", "value    list of numbers from 1 to 100, at most 64\ndefault  none\n");
     assert_explains("routes.NAME.class", "default  follows from other keys\n");
     assert_explains("store.tls.ca", "reload   no: a change waits for the next start\n");
     assert_explains("store.begin_timeout", "reload   yes\n");
@@ -192,7 +199,8 @@ static void test_every_number_fits_its_field(void **state)
     (void)state;
     for (int i = 0; i < conf_key_count; i++) {
         const struct conf_row *key = &conf_keys[i];
-        bool is_number = key->kind == CONF_DURATION || key->kind == CONF_BYTES || key->kind == CONF_COUNT;
+        bool is_number = key->kind == CONF_DURATION || key->kind == CONF_BYTES || key->kind == CONF_COUNT ||
+                         key->kind == CONF_PERCENT;
 
         if (is_number && key->field.at != SIZE_MAX) {
             assert_true(key->field.bytes == 2 || key->field.bytes == 4 || key->field.bytes == 8);

@@ -240,6 +240,92 @@ static void test_single_shot_needs_a_store_that_all_weirs_share(void **state)
     assert_does_not_say(WITH(GENERIC, ", idempotency: {}") "store: {single_machine: yes}\n", "single_shot");
 }
 
+#define TWO                                                                                                            \
+    "processors: {acme: {profile: stripe, url: https://a.example}, other: {profile: stripe, url: https://b.example}}\n"
+#define TWO_OF_MINE                                                                                                    \
+    "profiles: {mine: {}}\nprocessors: {acme: {profile: mine, url: https://a.example}, other: {profile: mine, url: "      \
+    "https://b.example}}\n"
+#define REDIS "store: {type: redis, servers: [rediss://r.example]}\n"
+
+static void test_a_key_moves_only_in_mode_failover(void **state)
+{
+    struct conf *conf = load(WITH(TWO, ", failover: other, idempotency: {mode: failover}") ONE_MACHINE);
+
+    (void)state;
+    assert_int_equal(conf->routes[0].idempotency.mode, CONF_MODE_FAILOVER);
+    assert_int_equal(conf->routes[0].failover, 1);
+    conf_free(conf);
+    assert_shown(WITH(TWO, ", failover: other, idempotency: {mode: failover}") ONE_MACHINE, "weir.yaml: ok\n");
+    assert_shown(WITH(TWO, ", failover: other, idempotency: {mode: sticky}"),
+                 "weir.yaml:5:37: error: route 'pay' fails over, and the mode of its idempotency is sticky\n"
+                 "    5 |   - {name: pay, to: acme, failover: other, idempotency: {mode: sticky}}\n"
+                 "      |                                     ^~~~~ write 'mode: failover' in its idempotency, or leave it out\n"
+                 "weir.yaml: 1 error: not loaded\n");
+    assert_says(WITH(TWO, ", failover: other"),
+                "weir.yaml:5:37: error: route 'pay' fails over, and the mode of its idempotency is sticky, the default\n");
+    assert_says(WITH(TWO_OF_MINE, ", failover: other, idempotency: {}") ONE_MACHINE,
+                "route 'pay' fails over, and the mode of its idempotency is single_shot, the default\n");
+    assert_shown(WITH(TWO, ", failover: other, idempotency: {mode: failover, required: true, upstream_key: derived}")
+                 ONE_MACHINE, "weir.yaml: ok\n");
+    /* A processor that does not de-duplicate is failed over to just as well: nothing was sent. */
+    assert_says(WITH(TWO_OF_MINE, ", failover: other, idempotency: {mode: failover}") ONE_MACHINE, "weir.yaml: ok\n");
+}
+
+static void test_what_has_no_record_may_fail_over(void **state)
+{
+    (void)state;
+    assert_does_not_say(WITH(TWO, ", failover: other, idempotency: off"), "error");
+    assert_does_not_say(WITH(TWO, ", failover: other, stream: request"), "error");
+    assert_shown(WITH(TWO, ", failover: other, match: {method: GET}"), "weir.yaml: ok\n");
+}
+
+static void test_mode_failover_says_where_to(void **state)
+{
+    (void)state;
+    assert_shown(WITH(TWO, ", idempotency: {mode: failover}") ONE_MACHINE,
+                 "weir.yaml:5:47: error: route 'pay' is of mode failover, and names no processor to fail over to\n"
+                 "    5 |   - {name: pay, to: acme, idempotency: {mode: failover}}\n"
+                 "      |                                               ^~~~~~~~ add 'failover: PROCESSOR' to the route\n"
+                 "weir.yaml: 1 error: not loaded\n");
+    /* What was refused already is not concluded from. */
+    assert_does_not_say(WITH(TWO, ", failover: [other], idempotency: {mode: failover}") ONE_MACHINE, "names no processor");
+    assert_does_not_say(WITH(TWO, ", failover: nobody, idempotency: {mode: failover}") ONE_MACHINE, "names no processor");
+    assert_does_not_say(WITH(TWO, ", failover: other, idempotency: {mode: fail}") ONE_MACHINE, "fails over, and");
+}
+
+static void test_mode_failover_needs_the_only_store(void **state)
+{
+    (void)state;
+    assert_shown(WITH(TWO, ", failover: other, idempotency: {mode: failover}"),
+                 "weir.yaml:5:64: error: route 'pay' is failover on an embedded store that may not be the only one\n"
+                 "    5 |   - {name: pay, to: acme, failover: other, idempotency: {mode: failover}}\n"
+                 "      |                                                                ^~~~~~~~ write 'single_machine: "
+                 "true' in store if no second weir serves these tenants\n"
+                 "weir.yaml: 1 error: not loaded\n");
+    assert_shown(WITH(TWO, ", failover: other, idempotency: {mode: failover}") REDIS,
+                 "weir.yaml:5:64: error: route 'pay' is failover on a Redis store\n"
+                 "    5 |   - {name: pay, to: acme, failover: other, idempotency: {mode: failover}}\n"
+                 "      |                                                                ^~~~~~~~ that comes later: write "
+                 "sticky, or let the store be embedded\n"
+                 "weir.yaml: 1 error: not loaded\n");
+    assert_says(WITH(TWO_OF_MINE, ", failover: other, idempotency: {mode: failover}") REDIS,
+                " that comes later: write single_shot, or let the store be embedded\n");
+    assert_does_not_say(WITH(TWO, ", failover: other, idempotency: {mode: failover}") "store: {type: radis}\n", "is failover");
+    assert_does_not_say(WITH(TWO, ", failover: other, idempotency: {mode: failover}") "store: {single_machine: yes}\n",
+                        "is failover");
+}
+
+static void test_without_the_store_nothing_fails_over(void **state)
+{
+    (void)state;
+    assert_shown(WITH(TWO, ", failover: other, idempotency: {mode: failover, store_down: pass}") ONE_MACHINE,
+                 "weir.yaml:5:86: error: route 'pay' is failover and passes requests while the store is down\n"
+                 "    5 |   - {name: pay, to: acme, failover: other, idempotency: {mode: failover, store_down: pass}}\n"
+                 "      |                                                                                      ^~~~ nothing "
+                 "would keep a payment from being made twice: write refuse\n"
+                 "weir.yaml: 1 error: not loaded\n");
+}
+
 static void test_what_is_streamed_has_no_record(void **state)
 {
     (void)state;
@@ -388,6 +474,11 @@ int main(void)
         cmocka_unit_test(test_where_a_key_stands_has_one_reading),
         cmocka_unit_test(test_sticky_needs_a_processor_that_deduplicates),
         cmocka_unit_test(test_single_shot_needs_a_store_that_all_weirs_share),
+        cmocka_unit_test(test_a_key_moves_only_in_mode_failover),
+        cmocka_unit_test(test_what_has_no_record_may_fail_over),
+        cmocka_unit_test(test_mode_failover_says_where_to),
+        cmocka_unit_test(test_mode_failover_needs_the_only_store),
+        cmocka_unit_test(test_without_the_store_nothing_fails_over),
         cmocka_unit_test(test_what_is_streamed_has_no_record),
         cmocka_unit_test(test_keys_of_tenants_with_one_account_are_not_passed_through),
         cmocka_unit_test(test_a_key_in_the_body_is_not_derived),

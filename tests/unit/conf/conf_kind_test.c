@@ -58,6 +58,17 @@ static void test_every_number_has_its_limits(void **state)
         {IN_PROCESSOR("pool: {age: %s}"), "99ms", "100ms", "1d", "25h", "100ms to 1d"},
         {IN_PROCESSOR("pool: {queue: %s}"), NULL, "0", "65535", "65536", "0 to 65535"},
         {IN_PROCESSOR("concurrency: %s"), "0", "1", "1000000", "1000001", "1 to 1000000"},
+        {IN_PROCESSOR("health: {every: %s}"), "99ms", "100ms", "1h", "3601s", "100ms to 1h"},
+        {IN_PROCESSOR("health: {timeout: %s}"), "9ms", "10ms", "5m", "301s", "10ms to 5m"},
+        {IN_PROCESSOR("health: {down_after: %s}"), "0", "1", "100", "101", "1 to 100"},
+        {IN_PROCESSOR("health: {up_after: %s}"), "0", "1", "100", "101", "1 to 100"},
+        {IN_PROCESSOR("breaker: {window: %s}"), "999ms", "1s", "10m", "601s", "1s to 10m"},
+        {IN_PROCESSOR("breaker: {min_requests: %s}"), "0", "1", "100000", "100001", "1 to 100000"},
+        {IN_PROCESSOR("breaker: {open_at: %s}"), "0%", "1%", "100%", "101%", "1% to 100%"},
+        {IN_PROCESSOR("breaker: {slow_is: %s}"), "9ms", "10ms", "1h", "3601s", "10ms to 1h"},
+        {IN_PROCESSOR("breaker: {slow_at: %s}"), "0%", "1%", "100%", "101%", "1% to 100%"},
+        {IN_PROCESSOR("breaker: {open_for: %s}"), "99ms", "100ms", "10m", "601s", "100ms to 10m"},
+        {IN_PROCESSOR("breaker: {open_max: %s}"), "99ms", "100ms", "1h", "3601s", "100ms to 1h"},
         {IN_ROUTE("body: %s"), "0B", "1B", "1TiB", "1025GiB", "1B to 1TiB"},
         {IN_ROUTE("timeouts: {response: %s}"), "9ms", "10ms", "1h", "3601s", "10ms to 1h"},
         {IN_ROUTE("timeouts: {total: %s}"), "9ms", "10ms", "1h", "3601s", "10ms to 1h"},
@@ -160,6 +171,11 @@ static void test_numbers_that_are_none_are_refused(void **state)
         {"version: 1\nshutdown: {drain: %s}\n", "18446744073709551615d", "d' for shutdown.drain is out of range"},
         {"version: 1\nmemory: {buffers: %s}\n", "64KB", "'64KB' for memory.buffers has an unknown unit"},
         {"version: 1\nmemory: {buffers: %s}\n", "64k", "'64k' for memory.buffers has an unknown unit"},
+        {IN_PROCESSOR("breaker: {open_at: %s}"), "50", "'50' for processors.acme.breaker.open_at is not a percentage"},
+        {IN_PROCESSOR("breaker: {open_at: %s}"), "50 %", "'50 %' for processors.acme.breaker.open_at is not a percentage"},
+        {IN_PROCESSOR("breaker: {open_at: %s}"), "0.5", "'0.5' for processors.acme.breaker.open_at is not a whole number"},
+        {IN_PROCESSOR("breaker: {open_at: %s}"), "half", "'half' for processors.acme.breaker.open_at is not a number"},
+        {IN_PROCESSOR("breaker: {open_at: %s}"), "99999999999999999999%", "%' for processors.acme.breaker.open_at is out of range"},
         {IN_PROCESSOR("concurrency: %s"), "5x", "'5x' for processors.acme.concurrency is not a number"},
         {IN_PROCESSOR("concurrency: %s"), "many", "'many' for processors.acme.concurrency is not a number"},
         {IN_PROCESSOR("concurrency: %s"), "1e3", "'1e3' for processors.acme.concurrency is not a number"},
@@ -171,6 +187,72 @@ static void test_numbers_that_are_none_are_refused(void **state)
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         assert_value_says(rows[i].form, rows[i].value, rows[i].expected);
     }
+}
+
+static void test_a_share_is_read_in_permille_and_shown_in_percent(void **state)
+{
+    struct conf *conf = load(IN_PROCESSOR("breaker: {open_at: 1%, slow_at: 75%}"));
+
+    (void)state;
+    assert_int_equal(conf->processors[0].breaker.open_at_permille, 10);
+    assert_int_equal(conf->processors[0].breaker.slow_at_permille, 750);
+    conf_free(conf);
+    assert_shown("version: 1\n" LISTENER ROUTE "processors: {acme: {url: https://a.example, breaker: {open_at: 50}}}\n",
+                 "weir.yaml:4:64: error: '50' for processors.acme.breaker.open_at is not a percentage\n"
+                 "    4 | processors: {acme: {url: https://a.example, breaker: {open_at: 50}}}\n"
+                 "      |                                                                ^~ expected 1% to 100%\n"
+                 "weir.yaml: 1 error: not loaded\n");
+}
+
+static void test_statuses_that_pass_are_one_or_a_range(void **state)
+{
+    static const char *const wrong[] = {"99", "199", "600", "399-200", "200-600", "2xx", "200-", "'200,204'", "-200"};
+    static const struct {
+        const char *text;
+        int low, high;
+    } rows[] = {{"200", 200, 200}, {"'204'", 204, 204}, {"200-599", 200, 599}, {"401-401", 401, 401}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        assert_value_says(IN_PROCESSOR("health: {status: %s}"), wrong[i], "for processors.acme.health.status is not a status\n");
+        assert_value_says(IN_PROCESSOR("health: {status: %s}"), wrong[i],
+                          " expected one such as 204, or a range such as 200-399\n");
+    }
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char *text = with_value(IN_PROCESSOR("health: {status: %s}"), rows[i].text);
+        struct conf *conf = load(text);
+
+        assert_int_equal(conf->processors[0].health.status_min, rows[i].low);
+        assert_int_equal(conf->processors[0].health.status_max, rows[i].high);
+        conf_free(conf);
+        free(text);
+    }
+}
+
+static void test_a_path_of_checks_goes_as_it_is_written(void **state)
+{
+    static const struct {
+        const char *path, *what;
+    } rows[] = {
+        {"healthz", "is not a path"},           {"'*'", "is not a path"},
+        {"https://a.example/up", "is not a path"}, {"\"/up it\"", "holds a character that no path or query has"},
+        {"'/up#it'", "holds a character that no path or query has"},
+        {"\"/up\\r\\nHost: b\"", "holds a character that no path or query has"},
+        {"'/\xc3\xbc'", "holds a character that no path or query has"},
+    };
+    char longest[1100] = "/";
+    struct conf *conf = load(IN_PROCESSOR("health: {path: '/v1/up?a=b&c=%20*'}"));
+
+    (void)state;
+    assert_string_equal(conf->processors[0].health.path, "/v1/up?a=b&c=%20*");
+    conf_free(conf);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        assert_value_says(IN_PROCESSOR("health: {path: %s}"), rows[i].path, rows[i].what);
+    }
+    memset(longest + 1, 'a', 1023);
+    assert_value_does_not_say(IN_PROCESSOR("health: {path: %s}"), longest, "is too long");
+    longest[1024] = 'a';
+    assert_value_says(IN_PROCESSOR("health: {path: %s}"), longest, "is too long");
 }
 
 static void test_a_word_that_is_none_gets_a_suggestion_and_the_list(void **state)
@@ -475,6 +557,9 @@ int main(void)
         cmocka_unit_test(test_every_unit_of_size_is_read),
         cmocka_unit_test(test_a_bare_number_is_refused_where_a_unit_belongs),
         cmocka_unit_test(test_numbers_that_are_none_are_refused),
+        cmocka_unit_test(test_a_share_is_read_in_permille_and_shown_in_percent),
+        cmocka_unit_test(test_statuses_that_pass_are_one_or_a_range),
+        cmocka_unit_test(test_a_path_of_checks_goes_as_it_is_written),
         cmocka_unit_test(test_a_word_that_is_none_gets_a_suggestion_and_the_list),
         cmocka_unit_test(test_every_word_is_read),
         cmocka_unit_test(test_listener_words_are_read),

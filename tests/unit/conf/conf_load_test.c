@@ -100,6 +100,7 @@ static void test_a_route_has_the_defaults(void **state)
     assert_null(route->path);
     assert_false(route->path_is_prefix);
     assert_int_equal(route->processor, 1);
+    assert_int_equal(route->failover, -1);
     assert_true(route->body_bytes == 0);
     assert_int_equal(route->response_ms, 0);
     assert_int_equal(route->total_ms, 0);
