@@ -2,7 +2,8 @@
  * One operation in a transaction of the embedded store: the record is read,
  * idem_apply decides, the record is put back, and whatever the result points to
  * is copied out before the pages that hold it change. Here alone is room
- * refused, the store's and that of limits: to beginnings, never to what settles.
+ * refused, the store's and that of limits: to what is yet to be sent, never to
+ * what settles.
  */
 #include "embedded_internal.h"
 
@@ -37,6 +38,15 @@ static bool is_full_for(struct embedded *embedded, const struct idem_name *name,
     uint64_t bytes = lmdb_record_bytes(record);
     return is_beyond(embedded, bytes, LMDB_BEGIN_PCT) ||
            (lmdb_bucket_bytes(lmdb, name->bucket) + bytes) / LMDB_FILL_PCT > lmdb->size_bytes / 100 / 100 * LMDB_BUCKET_PCT;
+}
+
+/*
+ * Whether a record may not become longer. It is there already, and what hangs on it is a payment that could else not be
+ * made: so it may use the rest, but for what deleting needs.
+ */
+static bool is_full_to_rebind(struct embedded *embedded, const struct idem_record *record)
+{
+    return is_beyond(embedded, lmdb_record_bytes(record), LMDB_ANSWER_PCT);
 }
 
 /* ---- the result's bytes ---- */
@@ -169,7 +179,8 @@ int embedded_apply(struct embedded *embedded, struct embedded_job *job)
     op.age_ms += (clock_now_us() - job->call->asked_us) / CLOCK_US_PER_MS; /* the time in which it was tried */
     enum idem_change change = decide(job, &entry, &op, now_ms, &record, &job->result);
     bool makes = change == IDEM_WRITE && job->result.verdict == IDEM_NEW;
-    if (makes && is_full_for(embedded, &op.name, &record)) {
+    bool rebinds = change == IDEM_WRITE && op.kind == IDEM_REBIND;
+    if ((makes && is_full_for(embedded, &op.name, &record)) || (rebinds && is_full_to_rebind(embedded, &record))) {
         refuse(job, STORE_FULL, 0);
         return 0;
     }

@@ -54,7 +54,8 @@ WEIR_MUSTCHECK bool lmdb_record_read(const struct idem_name *name, struct bytes 
 #define LMDB_SIZE_MIN (UINT64_C(16) << 20)
 /* Beyond this part of `size` no new record is begun, */
 #define LMDB_BEGIN_PCT 90u
-/* beyond this one no answer is kept with what is done (the outcome is), so that deleting always has pages to copy to. */
+/* beyond this one none is bound to another processor, and no answer is kept with what is done (the outcome is), so that
+ * deleting always has pages to copy to. */
 #define LMDB_ANSWER_PCT 97u
 /* No bucket gets more than this part. */
 #define LMDB_BUCKET_PCT 25u

@@ -709,6 +709,30 @@ static void test_a_read_a_renew_and_a_resolve_are_asked_again(void **state)
     close_both(&both);
 }
 
+/* It would have to outlive a server that fails over: no record is bound anew there, and none is asked to be. */
+static void test_a_rebind_is_not_asked_of_redis(void **state)
+{
+    struct both both;
+    struct asker asker;
+
+    (void)state;
+    open_both(&both, say_ok);
+    for (int durable = 0; durable <= 1; durable++) {
+        struct idem_op op = op_of(IDEM_REBIND, 1, 1);
+        ask_op(&both.bench, &asker, &op, durable == 1, 1000);
+        UNTIL(both.bench.loop, asker.told == 1);
+        assert_int_equal(asker.status, STORE_UNTRUSTED);
+    }
+    assert_int_equal(both.fake.scripts, 0);
+    ask(&both.bench, &asker, IDEM_REBIND, 1, 1); /* nor where nobody waits for it any more */
+    store_forget(asker.call);
+    UNTIL(both.bench.loop, redis_of(both.bench.store)->store.calls_count == 0);
+    assert_int_equal(asker.told, 0);
+    assert_int_equal(bench_metric(&both.bench, "op=\"rebind\",result=\"untrusted\""), 3);
+    assert_int_equal(bench_metric(&both.bench, "op=\"rebind\",result=\"ok\""), 0);
+    close_both(&both);
+}
+
 /* ---- what settles ---- */
 
 static const char *say_already(struct fake *fake, const struct bytes *words, int count)
@@ -997,6 +1021,7 @@ int main(void)
         cmocka_unit_test(test_a_begin_whose_reply_comes_late),
         cmocka_unit_test(test_a_begin_that_nobody_waits_for_is_abandoned),
         cmocka_unit_test(test_a_takeover_that_nobody_waits_for_is_marked),
+        cmocka_unit_test(test_a_rebind_is_not_asked_of_redis),
         cmocka_unit_test(test_a_read_a_renew_and_a_resolve_are_asked_again),
         cmocka_unit_test(test_a_completion_that_finds_its_own_answer_was_the_first),
         cmocka_unit_test(test_a_completion_that_finds_anothers_answer_says_so),
