@@ -201,24 +201,28 @@ class Played:
 
     def bins(self, standby):
         """Of the requests that were due in each 100 ms: answered, failed over, failed; and how long half of them took."""
-        rows = [{"answered": 0, "failed_over": 0, "failed": 0} for _ in range(int(self.asked[-1].due / BIN_S) + 1)]
+        rows = [{"answered": 0, "failed_over": 0, "failed": 0} for _ in range(bin_of(self.asked[-1].due) + 1)]
         for each in self.asked:
             what = "failed" if not good(each) else "failed_over" if each.endpoint in standby else "answered"
-            rows[int(each.due / BIN_S)][what] += 1
+            rows[bin_of(each.due)][what] += 1
         return rows
 
     def calls_bins(self, endpoints):
         """Calls that these endpoints answered in each 100 ms, in good time: what they read late does not count."""
-        counts = [0] * (int(self.asked[-1].due / BIN_S) + 1)
+        counts = [0] * (bin_of(self.asked[-1].due) + 1)
         for note in self.notes:
             if note.endpoint in endpoints and note.kind != "check" and note.number in self.by_number and \
-                    note.received - self.by_number[note.number].due < SLOW_MS / 1000 and note.received / BIN_S < len(counts):
-                counts[int(note.received / BIN_S)] += 1
+                    note.received - self.by_number[note.number].due < SLOW_MS / 1000 and bin_of(note.received) < len(counts):
+                counts[bin_of(note.received)] += 1
         return counts
 
 
 def good(asked):
     return asked.status == 200
+
+
+def bin_of(moment):
+    return int((moment + 1e-6) / BIN_S)
 
 
 # ---- the scenes ----
@@ -543,14 +547,15 @@ def moments(scene, words):
 
 
 def moments_script(scene, words, high):
-    lines = ["unset arrow", "unset label"]
-    last, level = None, 0
+    """Words that are close to one another stand on steps."""
+    lines, free = ["unset arrow", "unset label"], [0.0, 0.0, 0.0, 0.0]
     for at, word, colour in sorted(moments(scene, words)):
-        level = (level + 1) % 3 if last is not None and at - last < len(scene["bins"]) * BIN_S / 12 else 0
-        last = at
-        lines += ["set arrow from %.2f,0 to %.2f,%g nohead linecolor rgb '%s' dashtype 3" % (at, at, high * 1.02, colour),
-                  "set label '%s' at %.2f,%g offset 0.3,0 textcolor rgb '%s' font ',11'" %
-                  (word, at, high * (1.24 - 0.08 * level), colour)]
+        step = next((step for step, until in enumerate(free) if until <= at), 0)
+        free[step] = at + len(word) * len(scene["bins"]) * BIN_S / 90
+        lines += ["set arrow from %.2f,0 to %.2f,%g nohead linecolor rgb '%s' dashtype 3" %
+                  (at, at, high * (1.1 + 0.13 * step), colour),
+                  "set label '%s' at %.2f,%g offset 0.2,0 textcolor rgb '%s' font ',11'" %
+                  (word, at, high * (1.1 + 0.13 * step), colour)]
     return lines
 
 
@@ -564,24 +569,25 @@ def plot_script(picture, tables, endpoints, failover):
         "set output '%s'" % picture,
         "set datafile separator ','",
         "set border 3", "set tics nomirror", "set grid ytics linecolor rgb '#dddddd'",
-        "set lmargin 9", "set rmargin 3", "set yrange [0:%g]" % (high * 1.3), "set ytics %g" % (high / 4),
-        "set ylabel 'in each 100 ms'", "set key outside bottom center horizontal",
+        "set lmargin 9", "set rmargin 3", "set yrange [0:%g]" % (high * 1.55),
+        "set ytics 0,%g,%g" % (high / 4, high), "set ylabel 'in each 100 ms'",
+        "set key outside bottom center horizontal maxrows 1 samplen 2",
         "set multiplot",
         "set origin 0,0.5", "set size 1,0.5", "set xrange [0:%g]" % (len(endpoints["bins"]) * BIN_S),
         "set title 'One of three endpoints is stopped and returns, another is killed and started again'",
         ] + moments_script(endpoints, {"stopped": ("acme-2 stopped", "goes on"),
                                        "killed": ("acme-3 killed", "started again")}, high) + [
         "plot " + ", ".join([
-            line % (tables[0], 2, 2, "#1a73e8", "answered, of %g that were due" % high),
-            line % (tables[0], column(endpoints, "acme-2"), 1.5, "#e8710a", "calls that acme-2 took"),
-            line % (tables[0], column(endpoints, "acme-3"), 1.5, "#a142f4", "calls that acme-3 took"),
+            line % (tables[0], 2, 2, "#1a73e8", "answered of %g due" % high),
+            line % (tables[0], column(endpoints, "acme-2"), 1.5, "#e8710a", "taken by acme-2"),
+            line % (tables[0], column(endpoints, "acme-3"), 1.5, "#a142f4", "taken by acme-3"),
             failed % tables[0]]),
         "set origin 0,0", "set size 1,0.5", "set xrange [0:%g]" % (len(failover["bins"]) * BIN_S),
         "set xlabel 'seconds'",
         "set title 'All of acme is stopped and returns; standby takes what acme cannot'",
         ] + moments_script(failover, {"processor stopped": ("acme stopped", "goes on")}, high) + [
         "plot " + ", ".join([
-            line % (tables[1], 2, 2, "#1a73e8", "answered by acme, of %g that were due" % high),
+            line % (tables[1], 2, 2, "#1a73e8", "answered by acme of %g due" % high),
             line % (tables[1], 3, 2, "#188038", "failed over to standby"),
             failed % tables[1]]),
         "unset multiplot", ""])
