@@ -167,27 +167,57 @@ static bool store_equal(const struct conf_store *a, const struct conf_store *b)
            text_equal(a->tls_key, b->tls_key) && text_equal(a->tls_server_name, b->tls_server_name);
 }
 
+static bool health_equal(const struct conf_health_checks *a, const struct conf_health_checks *b)
+{
+    return a->type == b->type && text_equal(a->path, b->path) && a->status_min == b->status_min &&
+           a->status_max == b->status_max && a->every_ms == b->every_ms && a->timeout_ms == b->timeout_ms &&
+           a->down_after == b->down_after && a->up_after == b->up_after;
+}
+
+static bool breaker_equal(const struct conf_breaker *a, const struct conf_breaker *b)
+{
+    return a->window_ms == b->window_ms && a->min_requests == b->min_requests &&
+           a->open_at_permille == b->open_at_permille && a->slow_ms == b->slow_ms &&
+           a->slow_at_permille == b->slow_at_permille && a->open_for_ms == b->open_for_ms &&
+           a->open_max_ms == b->open_max_ms;
+}
+
+/* Without weights all are alike, as with equal ones. */
+static uint32_t weight_of(const struct conf_processor *processor, int index)
+{
+    return processor->weights != NULL ? processor->weights[index] : 1;
+}
+
+/* In their order, with their weights. */
+static bool endpoints_equal(const struct conf_processor *a, const struct conf_processor *b)
+{
+    bool equal = a->endpoint_count == b->endpoint_count && (a->endpoints == NULL) == (b->endpoints == NULL);
+    for (int i = 0; equal && a->endpoints != NULL && i < a->endpoint_count; i++) {
+        equal = addr_equal(&a->endpoints[i], &b->endpoints[i]) && weight_of(a, i) == weight_of(b, i);
+    }
+    return equal;
+}
+
 static bool processor_equal(const struct conf *before, const struct conf_processor *a, const struct conf *after,
                             const struct conf_processor *b)
 {
     if (!profile_equal(&before->profiles[a->profile], &after->profiles[b->profile])) {
         return false;
     }
-    if (a->endpoint_count != b->endpoint_count || (a->endpoints == NULL) != (b->endpoints == NULL)) {
-        return false;
-    }
-    for (int i = 0; a->endpoints != NULL && i < a->endpoint_count; i++) {
-        if (!addr_equal(&a->endpoints[i], &b->endpoints[i])) {
-            return false;
-        }
-    }
-    return text_equal(a->url, b->url) && text_equal(a->host_header, b->host_header) &&
+    return endpoints_equal(a, b) && text_equal(a->url, b->url) && text_equal(a->host_header, b->host_header) &&
            a->tls_verify == b->tls_verify && text_equal(a->tls_ca, b->tls_ca) && text_equal(a->tls_cert, b->tls_cert) &&
            text_equal(a->tls_key, b->tls_key) && text_equal(a->tls_server_name, b->tls_server_name) &&
            a->connect_ms == b->connect_ms && a->response_ms == b->response_ms && a->total_ms == b->total_ms &&
            a->late_ms == b->late_ms && a->connections == b->connections && a->link_idle_ms == b->link_idle_ms &&
            a->link_age_ms == b->link_age_ms && a->queue == b->queue && a->balance == b->balance &&
-           a->concurrency == b->concurrency;
+           a->concurrency == b->concurrency && health_equal(&a->health, &b->health) &&
+           breaker_equal(&a->breaker, &b->breaker);
+}
+
+/* By its name: where a processor stands in the file is nothing. */
+static const char *failover_name(const struct conf *conf, const struct conf_route *route)
+{
+    return route->failover >= 0 ? conf->processors[route->failover].name : NULL;
 }
 
 static bool route_equal(const struct conf *before, const struct conf_route *a, const struct conf *after,
@@ -196,6 +226,7 @@ static bool route_equal(const struct conf *before, const struct conf_route *a, c
     return text_equal(a->host, b->host) && text_equal(a->method, b->method) && text_equal(a->path, b->path) &&
            a->path_is_prefix == b->path_is_prefix &&
            text_equal(before->processors[a->processor].name, after->processors[b->processor].name) &&
+           text_equal(failover_name(before, a), failover_name(after, b)) &&
            a->body_bytes == b->body_bytes && a->response_ms == b->response_ms && a->total_ms == b->total_ms &&
            a->stream_request == b->stream_request && idempotency_equal(&a->idempotency, &b->idempotency) &&
            limit_names_equal(before, a->limits, a->limit_count, after, b->limits, b->limit_count) && class_equal(a, b);

@@ -160,6 +160,17 @@ static void print_class(FILE *out, const struct conf *conf, const struct conf_ro
                                                              : "");
 }
 
+/* Who takes what could not be sent to the route's processor. */
+static void print_failover(FILE *out, const struct conf *conf, const struct conf_route *route)
+{
+    if (route->failover < 0) {
+        fprintf(out, "failover   none\n");
+        return;
+    }
+    const struct conf_processor *processor = &conf->processors[route->failover];
+    fprintf(out, "failover   %s, %s, while nothing was sent\n", processor->name, processor->url);
+}
+
 static void print_limits(FILE *out, const struct conf *conf, const struct conf_route *route)
 {
     char callers[SHOW_LIMIT_BYTES], room[SHOW_LIMIT_BYTES];
@@ -178,6 +189,7 @@ static void print_route(FILE *out, const struct conf *conf, int index, struct by
     fprintf(out, "route      %s (routes[%d])\n", route->name, index);
     print_match(out, route);
     fprintf(out, "processor  %s, %s\n", processor->name, processor->url);
+    print_failover(out, conf, route);
     fprintf(out, "host       %s\n", processor->host_header != NULL ? processor->host_header : "as the client sent it");
     fprintf(out, "profile    %s\n", processor->profile_name);
     print_body(out, conf, route);

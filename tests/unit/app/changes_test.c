@@ -54,8 +54,8 @@ static void test_a_processor_that_only_moved_in_the_file_changes_no_route(void *
 {
     struct conf_processor before_processors[] = {{.name = "acme"}, {.name = "beta"}};
     struct conf_processor after_processors[] = {{.name = "beta"}, {.name = "acme"}};
-    struct conf_route before_route = {.name = "all", .processor = 0};
-    struct conf_route after_route = {.name = "all", .processor = 1};
+    struct conf_route before_route = {.name = "all", .processor = 0, .failover = -1};
+    struct conf_route after_route = {.name = "all", .processor = 1, .failover = -1};
     const struct conf before = {
         .profiles = profiles, .processors = before_processors, .processor_count = 2, .routes = &before_route, .route_count = 1};
     const struct conf after = {
@@ -154,6 +154,70 @@ static void test_listening_on_for_late_answers_makes_a_processor_another(void **
                                            (struct conf_processor){.late_ms = 2}, profiles), "1 processor changed");
     assert_string_equal(text_of_processors((struct conf_processor){.profile = 0}, profiles,
                                            (struct conf_processor){.profile = 1}, profiles), "1 processor changed");
+}
+
+static void test_what_is_done_about_a_sick_processor_makes_it_another(void **state)
+{
+    const struct conf_processor one = {.health = {.type = CONF_HEALTH_HTTP, .path = "/up"}};
+    struct conf_processor other;
+    (void)state;
+#define DIFFERS(member, value)                                                                                         \
+    do {                                                                                                               \
+        other = one;                                                                                                   \
+        other.member = value;                                                                                          \
+        assert_string_equal(text_of_processors(one, profiles, other, profiles), "1 processor changed");                \
+    } while (0)
+    DIFFERS(health.type, CONF_HEALTH_TCP);
+    DIFFERS(health.path, "/ready");
+    DIFFERS(health.status_min, 1);
+    DIFFERS(health.status_max, 1);
+    DIFFERS(health.every_ms, 1);
+    DIFFERS(health.timeout_ms, 1);
+    DIFFERS(health.down_after, 1);
+    DIFFERS(health.up_after, 1);
+    DIFFERS(breaker.window_ms, 1);
+    DIFFERS(breaker.min_requests, 1);
+    DIFFERS(breaker.open_at_permille, 1);
+    DIFFERS(breaker.slow_ms, 1);
+    DIFFERS(breaker.slow_at_permille, 1);
+    DIFFERS(breaker.open_for_ms, 1);
+    DIFFERS(breaker.open_max_ms, 1);
+#undef DIFFERS
+    assert_string_equal(text_of_processors(one, profiles, one, profiles), "");
+}
+
+static void test_weights_count_as_what_they_come_to(void **state)
+{
+    struct addr endpoints[2];
+    uint32_t alike[] = {1, 1}, differing[] = {1, 3};
+    assert_true(addr_parse(BYTES("10.0.0.1:443"), &endpoints[0]) && addr_parse(BYTES("10.0.0.2:443"), &endpoints[1]));
+    const struct conf_processor none = {.endpoints = endpoints, .endpoint_count = 2};
+    struct conf_processor one = none, other = none;
+    (void)state;
+    one.weights = alike;
+    other.weights = differing;
+    assert_string_equal(text_of_processors(none, profiles, one, profiles), "");
+    assert_string_equal(text_of_processors(none, profiles, other, profiles), "1 processor changed");
+    assert_string_equal(text_of_processors(other, profiles, one, profiles), "1 processor changed");
+    assert_string_equal(text_of_processors(other, profiles, other, profiles), "");
+}
+
+static void test_who_takes_over_makes_a_route_another(void **state)
+{
+    struct conf_processor processors[] = {{.name = "acme"}, {.name = "beta"}, {.name = "gamma"}};
+    struct conf_processor moved[] = {{.name = "acme"}, {.name = "gamma"}, {.name = "beta"}};
+    struct conf_route none = {.name = "all", .failover = -1}, beta = {.name = "all", .failover = 1};
+    struct conf_route gamma = {.name = "all", .failover = 2};
+    const struct conf to_nobody = {.profiles = profiles, .processors = processors, .processor_count = 3, .routes = &none, .route_count = 1};
+    const struct conf to_beta = {.profiles = profiles, .processors = processors, .processor_count = 3, .routes = &beta, .route_count = 1};
+    const struct conf to_gamma = {.profiles = profiles, .processors = processors, .processor_count = 3, .routes = &gamma, .route_count = 1};
+    const struct conf to_beta_moved = {.profiles = profiles, .processors = moved, .processor_count = 3, .routes = &gamma, .route_count = 1};
+    (void)state;
+    assert_string_equal(text_between(&to_nobody, &to_nobody), "");
+    assert_string_equal(text_between(&to_nobody, &to_beta), "1 route changed");
+    assert_string_equal(text_between(&to_beta, &to_gamma), "1 route changed");
+    assert_string_equal(text_between(&to_beta, &to_nobody), "1 route changed");
+    assert_string_equal(text_between(&to_beta, &to_beta_moved), "");
 }
 
 static const char *text_of_idempotency(struct conf_idempotency before_one, struct conf_idempotency after_one)
@@ -410,6 +474,9 @@ int main(void)
         cmocka_unit_test(test_endpoints_and_timeouts_make_a_processor_another),
         cmocka_unit_test(test_a_profile_counts_by_what_it_says),
         cmocka_unit_test(test_listening_on_for_late_answers_makes_a_processor_another),
+        cmocka_unit_test(test_what_is_done_about_a_sick_processor_makes_it_another),
+        cmocka_unit_test(test_weights_count_as_what_they_come_to),
+        cmocka_unit_test(test_who_takes_over_makes_a_route_another),
         cmocka_unit_test(test_idempotency_makes_a_route_another),
         cmocka_unit_test(test_limits_are_compared_by_name),
         cmocka_unit_test(test_a_limit_counts_by_what_it_says),

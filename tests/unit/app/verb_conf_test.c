@@ -130,6 +130,29 @@ static void test_a_dry_run_prints_who_is_limited_and_what_is_shed_when(void **st
     close(scene.fd);
 }
 
+static void test_a_dry_run_prints_who_takes_over(void **state)
+{
+    static const char TEXT[] = "version: 1\n"
+                               "processors:\n"
+                               "  acme: {profile: stripe, url: \"https://api.acme.example\"}\n"
+                               "  acme-eu: {profile: stripe, url: \"https://api.eu.acme.example\"}\n"
+                               "routes:\n"
+                               "  - {name: read, match: {method: GET}, to: acme, failover: acme-eu}\n"
+                               "  - {name: rest, to: acme}\n";
+    struct scene scene = {0};
+    (void)state;
+    write_file(&scene, TEXT);
+    route(&scene, "GET", "/v1/x");
+    assert_int_equal(scene.status, APP_EXIT_OK);
+    assert_has(scene.out, "processor  acme, https://api.acme.example\n"
+                          "failover   acme-eu, https://api.eu.acme.example, while nothing was sent\n");
+    clear(&scene);
+    route(&scene, "POST", "/v1/x");
+    assert_has(scene.out, "processor  acme, https://api.acme.example\nfailover   none\n");
+    clear(&scene);
+    close(scene.fd);
+}
+
 static void test_brackets_of_an_address_are_no_port(void **state)
 {
     struct scene scene = {0};
@@ -220,6 +243,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_dry_run_prints_the_route_and_its_limits),
         cmocka_unit_test(test_a_dry_run_prints_who_is_limited_and_what_is_shed_when),
+        cmocka_unit_test(test_a_dry_run_prints_who_takes_over),
         cmocka_unit_test(test_brackets_of_an_address_are_no_port),
         cmocka_unit_test(test_no_route_is_said_and_fails),
         cmocka_unit_test(test_check_fails_on_errors_and_strictly_on_warnings),
