@@ -86,12 +86,31 @@ static uint64_t below(uint64_t end, uint32_t random)
 
 /* ---- cost ---- */
 
-/* What it takes for certain: the average, or what its oldest call has taken already. */
+/*
+ * For how long it has answered nothing while it had something to answer. One
+ * payment may take long for its issuer's sake: beside others that are answered
+ * since it began it says nothing. And silence is not for ever: the endpoint is
+ * tried once more after a while, after twice that once more again. One that has
+ * stopped gets a handful of calls in a minute for it.
+ */
+static uint64_t silence_us(const struct balance_load *load, uint64_t now_us)
+{
+    uint64_t since_us = load->oldest_us > load->heard_us ? load->oldest_us : load->heard_us;
+    bool nothing_since = load->oldest_us > load->heard_us;
+    if (load->in_flight == 0 || load->oldest_us == 0 || now_us <= since_us || (load->in_flight == 1 && !nothing_since)) {
+        return 0;
+    }
+    uint32_t more = load->in_flight - 1;
+    uint32_t doublings = more < BALANCE_SILENT_MAX_DOUBLINGS ? more : BALANCE_SILENT_MAX_DOUBLINGS;
+    uint64_t silent_us = now_us - since_us;
+    return silent_us < BALANCE_SILENCE_US << doublings ? silent_us : 0;
+}
+
+/* What it takes for certain: the average, or what its silence has lasted already. */
 static uint64_t latency_known(const struct balance_load *load, uint64_t now_us)
 {
-    bool waits = load->in_flight > 0 && load->oldest_us != 0 && now_us > load->oldest_us;
-    uint64_t age_us = waits ? now_us - load->oldest_us : 0;
-    uint64_t latency_us = load->latency_us > age_us ? load->latency_us : age_us;
+    uint64_t silent_us = silence_us(load, now_us);
+    uint64_t latency_us = load->latency_us > silent_us ? load->latency_us : silent_us;
     return latency_us < BALANCE_LATENCY_MAX_US ? latency_us : BALANCE_LATENCY_MAX_US;
 }
 

@@ -1,8 +1,9 @@
 /*
  * Which endpoint takes the next call. Pure: loads and a random number in, an
  * index out. Latency is a peak-sensitive moving average (peak EWMA, as in
- * Finagle): it jumps up at once and decays over BALANCE_DECAY_US; a call that is
- * still in flight counts for as long as it has lasted. What is not called and
+ * Finagle): it jumps up at once and decays over BALANCE_DECAY_US. One that has
+ * calls in flight and answers none is as slow as its silence is long; one slow
+ * payment among others that are answered says nothing. What is not called and
  * was worse than another draws level with it within BALANCE_SILENCE_US, so that
  * it is tried again; what is not heard of never looks better than it was.
  */
@@ -15,6 +16,7 @@
 #define BALANCE_DECAY_US UINT64_C(10000000)
 #define BALANCE_PENALTY_US UINT64_C(2000000) /* a failure counts as an answer this slow: fast failures attract nothing */
 #define BALANCE_SILENCE_US UINT64_C(2000000) /* without a sample or a call in flight: then nothing is held against it */
+#define BALANCE_SILENT_MAX_DOUBLINGS 8u      /* silent with calls in flight: tried again after BALANCE_SILENCE_US, doubled for each beyond the first */
 #define BALANCE_RAMP_US UINT64_C(10000000)   /* slow start: how long what is new or back takes to its full share */
 #define BALANCE_RAMP_FROM_PERMILLE 100u      /* of its weight, at first */
 #define BALANCE_WEIGHT_MAX 100u
@@ -32,7 +34,7 @@ struct balance_load {
     uint32_t weight;      /* 1 to BALANCE_WEIGHT_MAX: twice as much, twice the calls. 0 counts as 1 */
     uint64_t latency_us;  /* moving average; 0: never heard of */
     uint64_t heard_us;    /* time of the last sample */
-    uint64_t oldest_us;   /* began of the oldest call in flight; 0: none. Its age is latency that is certain already */
+    uint64_t oldest_us;   /* began of the oldest call in flight; 0: none */
     uint64_t ramp_us;     /* since when it takes up its share (added, breaker closed, healthy again); 0: it has all of it */
     bool usable;          /* may be chosen now */
     bool failing;         /* the average is what a failure cost, and good answers forgive it soon; balance_note's own */

@@ -145,10 +145,49 @@ static void test_a_call_in_flight_counts_for_as_long_as_it_has_lasted(void **sta
     for (int i = 0; i < ENDPOINTS; i++) {
         balance_note(&loads[i], 20000, false, SECOND);
         loads[i].in_flight = 1;
-        loads[i].oldest_us = i == 0 ? SECOND : 3 * SECOND;
+        loads[i].oldest_us = i == 0 ? SECOND + 1 : 2 * SECOND;
     }
-    count_picks(BALANCE_P2C, picks, 3 * SECOND);
+    count_picks(BALANCE_P2C, picks, 2 * SECOND);
     assert_int_equal(picks[0], 0);
+}
+
+/* An issuer that takes 20 s for one payment does not cost its endpoint all others. */
+static void test_one_slow_call_among_answers_says_nothing(void **state)
+{
+    int picks[ENDPOINTS];
+
+    (void)state;
+    for (int i = 0; i < ENDPOINTS; i++) {
+        loads[i].in_flight = 1;
+        loads[i].oldest_us = i == 0 ? SECOND : 20 * SECOND;
+        balance_note(&loads[i], 20000, false, 20 * SECOND);
+    }
+    count_picks(BALANCE_P2C, picks, 20 * SECOND);
+    assert_in_range(picks[0], 850, 1150);
+}
+
+/* And alone it is tried again after a while, since nobody else's answer can tell. */
+static void test_a_silent_endpoint_is_tried_again_seldom(void **state)
+{
+    int picks[ENDPOINTS];
+
+    (void)state;
+    for (int i = 0; i < ENDPOINTS; i++) {
+        balance_note(&loads[i], 20000, false, SECOND);
+    }
+    loads[0].in_flight = 1;
+    loads[0].oldest_us = 2 * SECOND;
+    count_picks(BALANCE_P2C, picks, 4 * SECOND - 1);
+    assert_int_equal(picks[0], 0);
+    count_picks(BALANCE_P2C, picks, 4 * SECOND);
+    assert_true(picks[0] > 0);
+    for (int i = 0; i < ENDPOINTS; i++) {
+        loads[i].in_flight = 2;
+    }
+    count_picks(BALANCE_P2C, picks, 6 * SECOND - 1);
+    assert_int_equal(picks[0], 0);
+    count_picks(BALANCE_P2C, picks, 6 * SECOND);
+    assert_true(picks[0] > 0);
 }
 
 static void test_an_endpoint_never_heard_of_is_as_good_as_the_others(void **state)
@@ -478,6 +517,8 @@ int main(void)
         cmocka_unit_test_setup(test_silence_makes_nobody_better_than_it_was, setup),
         cmocka_unit_test_setup(test_one_trial_at_a_time_until_it_answered, setup),
         cmocka_unit_test_setup(test_a_call_in_flight_counts_for_as_long_as_it_has_lasted, setup),
+        cmocka_unit_test_setup(test_one_slow_call_among_answers_says_nothing, setup),
+        cmocka_unit_test_setup(test_a_silent_endpoint_is_tried_again_seldom, setup),
         cmocka_unit_test_setup(test_an_endpoint_never_heard_of_is_as_good_as_the_others, setup),
         cmocka_unit_test_setup(test_a_peak_shows_at_once_and_fades, setup),
         cmocka_unit_test_setup(test_least_prefers_the_fewest_in_flight, setup),
