@@ -422,14 +422,56 @@ static void test_the_example_for_operators_loads_without_a_word(void **state)
     assert_string_equal(shown, "deploy/weir.yaml: ok\n");
     assert_non_null(conf);
     assert_int_equal(conf->listener_count, 1);
-    assert_int_equal(conf->route_count, 4);
-    assert_int_equal(conf->routes[2].processor, 1);
+    assert_int_equal(conf->route_count, 5);
+    assert_int_equal(conf->routes[1].failover, 1);
+    assert_int_equal(conf->routes[3].processor, 1);
+    assert_int_equal(conf->processors[0].health.type, CONF_HEALTH_HTTP);
     assert_int_equal(conf->limit_count, 5);
     assert_int_equal(conf->routes[0].limit_count, 4);
     assert_int_equal(conf->listeners[0].accept_limit_count, 1);
     free(shown);
     conf_free(conf);
     conf_findings_close(findings);
+}
+
+/* The text with `from` replaced by `to`; takes it over. */
+static char *replaced(char *text, const char *from, const char *to)
+{
+    const char *place = strstr(text, from);
+    size_t size = strlen(text) + strlen(to) + 1;
+    char *other = malloc(size);
+
+    assert_non_null(place);
+    assert_non_null(other);
+    (void)snprintf(other, size, "%.*s%s%s", (int)(place - text), text, to, place + strlen(from));
+    free(text);
+    return other;
+}
+
+static char *text_of_example(void)
+{
+    FILE *in = fopen("deploy/weir.yaml", "r");
+    char *text = calloc(1, 64 * 1024);
+
+    assert_true(in != NULL && text != NULL);
+    assert_true(fread(text, 1, 64 * 1024 - 1, in) > 0);
+    (void)fclose(in);
+    return text;
+}
+
+/* A comment that is taken at its word must not disappoint: payments that fail over, and weights. */
+static void test_what_the_example_offers_in_comments_loads_without_a_word(void **state)
+{
+    char *text = text_of_example();
+
+    (void)state;
+    text = replaced(text, "    # endpoints: [", "    endpoints: [");
+    text = replaced(text, "    # weights: [", "    weights: [");
+    text = replaced(text, "    # failover: acme-eu", "    failover: acme-eu");
+    text = replaced(text, "      mode: sticky", "      mode: failover");
+    text = replaced(text, "  single_machine: false", "  single_machine: true");
+    assert_shown(text, "weir.yaml: ok\n");
+    free(text);
 }
 
 /* Its head promises that the numbers in it are the defaults. */
@@ -459,6 +501,13 @@ static void test_the_numbers_of_the_example_are_the_defaults(void **state)
     assert_int_equal(example->processors[0].link_age_ms, plain->processors[0].link_age_ms);
     assert_int_equal(example->processors[0].queue, plain->processors[0].queue);
     assert_int_equal(example->processors[0].concurrency, plain->processors[0].concurrency);
+    assert_int_equal(example->processors[0].health.status_min, plain->processors[0].health.status_min);
+    assert_int_equal(example->processors[0].health.status_max, plain->processors[0].health.status_max);
+    assert_int_equal(example->processors[0].health.every_ms, plain->processors[0].health.every_ms);
+    assert_int_equal(example->processors[0].health.timeout_ms, plain->processors[0].health.timeout_ms);
+    assert_int_equal(example->processors[0].health.down_after, plain->processors[0].health.down_after);
+    assert_int_equal(example->processors[0].health.up_after, plain->processors[0].health.up_after);
+    assert_memory_equal(&example->processors[0].breaker, &plain->processors[0].breaker, sizeof(struct conf_breaker));
     assert_true(example->buffers_bytes == plain->buffers_bytes);
     assert_int_equal(example->tenants.by, plain->tenants.by);
     assert_string_equal(example->tenants.header, plain->tenants.header);
@@ -471,7 +520,7 @@ static void test_the_numbers_of_the_example_are_the_defaults(void **state)
     assert_int_equal(example->store.begin_timeout_ms, plain->store.begin_timeout_ms);
     /* The route that writes idempotency out has it as the one that says nothing. */
     written = &example->routes[0].idempotency;
-    silent = &example->routes[3].idempotency;
+    silent = &example->routes[4].idempotency;
     assert_int_equal(written->mode, silent->mode);
     assert_int_equal(written->upstream_key, silent->upstream_key);
     assert_string_equal(written->key.at, silent->key.at);
@@ -507,6 +556,7 @@ int main(void)
         cmocka_unit_test(test_a_file_is_loaded_and_named),
         cmocka_unit_test(test_a_file_that_cannot_be_read_is_a_finding),
         cmocka_unit_test(test_the_example_for_operators_loads_without_a_word),
+        cmocka_unit_test(test_what_the_example_offers_in_comments_loads_without_a_word),
         cmocka_unit_test(test_the_numbers_of_the_example_are_the_defaults),
     };
 
