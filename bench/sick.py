@@ -453,7 +453,7 @@ def text_build(results):
     parts.append(report.table(["sick: in all", "asked", "answered", "of these failed over", "failed", "payments",
                                "sent twice", "on two processors", "not_sent, but seen"], rows))
     if "cost" in results:
-        parts.append(report.table(["sick: breaker and balancing", "ns/request", "% of plain (%.1f us)" %
+        parts.append(report.table(["sick: breaker and balancing", "ns/request", "%% of plain (%.1f us)" %
                                    results["cost"]["plain_us"]],
                                   [["%d endpoint%s" % (count, "" if count == 1 else "s"), "%.0f" % ns,
                                     "%.2f" % cost_percent(results["cost"], count)]
