@@ -64,6 +64,7 @@ struct story_limit {
 
 struct story {
     uint64_t number;
+    bool moves;                 /* records are bound to other processors in it */
     bool limited;               /* limits are in it */
     bool steps_back;            /* their clock does */
     struct story_limit limits[STORY_LIMITS];
@@ -79,7 +80,7 @@ struct story {
 };
 
 /* Makes the story of this number and lets idem_apply tell it. The same number of the same seed is the same story. */
-void story_make(struct story *story, uint64_t seed, uint64_t number);
+void story_make(struct story *story, uint64_t seed, uint64_t number, bool moves);
 /* Whether a record is gone. */
 bool story_is_over(const struct idem_record *record, uint64_t now_ms);
 

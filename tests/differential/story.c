@@ -87,13 +87,20 @@ static void make_variants(struct variant variants[STORY_VARIANTS])
     memcpy(variants[2].print, variants[0].print, sizeof variants[2].print);
 }
 
-static enum idem_op_kind pick_kind(void)
+static enum idem_op_kind pick_kind(const struct story *story)
 {
     static const enum idem_op_kind kinds[] = {
         IDEM_BEGIN, IDEM_BEGIN, IDEM_BEGIN, IDEM_COMPLETE, IDEM_MARK, IDEM_ABANDON, IDEM_RENEW, IDEM_RESOLVE,
         IDEM_LAPSE, IDEM_LAPSE, IDEM_READ,
     };
-    return kinds[random_below(ARRAY_COUNT(kinds))];
+    return story->moves && one_in(4) ? IDEM_REBIND : kinds[random_below(ARRAY_COUNT(kinds))];
+}
+
+/* Mostly the key's own request; where records move, the other processor is asked as well. */
+static const struct variant *pick_variant(const struct story *story, const struct step *step, enum idem_op_kind kind)
+{
+    bool other = story->moves && (kind == IDEM_REBIND ? !one_in(4) : one_in(3));
+    return &story->variants[step->key][other ? 2 : one_in(12) ? 1 + random_below(2) : 0];
 }
 
 static struct bytes pick_answer(const struct story *story)
@@ -104,11 +111,12 @@ static struct bytes pick_answer(const struct story *story)
 
 static void make_op(struct story *story, struct step *step, const struct durations *durations)
 {
-    const struct variant *variant = &story->variants[step->key][one_in(12) ? 1 + random_below(2) : 0];
+    enum idem_op_kind kind = pick_kind(story);
+    const struct variant *variant = pick_variant(story, step, kind);
     struct idem_op *op = &step->op;
 
     *op = (struct idem_op){
-        .kind = pick_kind(),
+        .kind = kind,
         .name = story->names[step->key],
         .processor = bytes_from_text(variant->processor),
         .upstream_key = bytes_of(variant->upstream_key, variant->upstream_key_bytes),
@@ -217,16 +225,18 @@ static void tell_step(struct story *story, struct step *step)
     }
 }
 
-void story_make(struct story *story, uint64_t seed, uint64_t number)
+void story_make(struct story *story, uint64_t seed, uint64_t number, bool moves)
 {
     struct durations durations;
 
     memset(story, 0, sizeof *story);
     random_state = (seed + 1) * UINT64_C(0x9e3779b97f4a7c15) ^ (number + 1) * UINT64_C(0xbf58476d1ce4e5b9);
+    random_state ^= moves ? UINT64_C(0xd6e8feb86659fd93) : 0;
     for (int i = 0; i < 8; i++) {
         (void)random_below(2);
     }
     story->number = number;
+    story->moves = moves;
     story->now_ms = START_MS + random_below(1000);
     make_durations(&durations);
     fill(story->answers, sizeof story->answers);

@@ -57,7 +57,7 @@ void story_limits_make(struct story *story)
 {
     story->now_us = START_US + random_below(S_US);
     story->limited = one_in(2);
-    story->steps_back = story->limited && one_in(3);
+    story->steps_back = story->limited && one_in(3) && !story->moves; /* else nobody would be told it */
     for (int i = 0; i < STORY_LIMITS; i++) {
         struct story_limit *limit = &story->limits[i];
         fill_word(limit->name, one_in(8) ? STORE_LIMIT_NAME_BYTES_MAX : pick(1, 12));

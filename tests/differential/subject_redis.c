@@ -437,6 +437,9 @@ int redis_tell(const struct story *story)
 {
     int differences = 0;
 
+    if (story->moves) { /* it binds no record anew */
+        return 0;
+    }
     if (story->number % FLUSH_EVERY == 0) {
         out_command(&redis.out, 1);
         out_text(&redis.out, "FLUSHALL");
