@@ -11,7 +11,8 @@ usage: sh deploy/quickstart.sh [--smoke]
   stand-in processors and weir, prints a payment to try, runs until Ctrl-C.
 
   --smoke   makes one payment, repeats it, checks that it was executed once
-            and asked for once, stops everything; exit status 0 or 1
+            and asked for once; stops each processor in turn and pays again;
+            stops everything; exit status 0 or 1
 
   Ports, if these are taken: QUICKSTART_PORT=8443 QUICKSTART_MONITOR_PORT=9901
   QUICKSTART_ACME_PORT=9911 QUICKSTART_STANDBY_PORT=9912
@@ -155,10 +156,17 @@ routes:
   - name: create-payment
     match: {method: POST, path: /v1/payments}
     to: acme
-  - name: everything-else
+    failover: acme-standby              # a payment of which nothing was sent to acme; its record moves along
+    idempotency: {mode: failover}
+  - name: everything-else               # no failover: what acme executed is not to be found at another processor
     match: {path: /*}
     to: acme
-store: {type: embedded, path: "$root/$dir/store", size: 256MiB, secret_file: "$root/$dir/secret/keys"}
+store:
+  type: embedded
+  path: "$root/$dir/store"
+  size: 256MiB
+  single_machine: true                  # promised: no second weir serves these callers
+  secret_file: "$root/$dir/secret/keys"
 monitor: {address: "127.0.0.1:$monitor_port"}
 logging:
   access: {to: "$root/$dir/access.log", format: json}
@@ -260,6 +268,11 @@ start_sandbox() {
     wait_ready "weir-sandbox $1" "$started" "http://127.0.0.1:$2/_ledger" "$dir/$1.log"
 }
 
+stop_sandbox() {
+    kill -TERM "$1"
+    wait "$1" 2>/dev/null || true
+}
+
 start_weir() {
     "$weir" run -c "$dir/weir.yaml" > "$dir/weir.log" 2>&1 &
     weir_pid=$!
@@ -334,6 +347,19 @@ is one of the payments whose outcome nobody knows:
 
   $weir idempotency list --unknown -c $dir/weir.yaml
 
+A processor that dies: payments go on with acme-standby while acme is away. One
+of which a byte went to acme never goes anywhere else.
+
+  kill $acme_pid
+  curl -i --cacert $dir/ca.crt https://127.0.0.1:$port/v1/payments \\
+    -H 'Authorization: Bearer sk_test_demo' -H 'Idempotency-Key: order-1003' \\
+    -H 'Content-Type: application/json' -d '{"amount": 700, "currency": "eur"}'
+  $weir processors -c $dir/weir.yaml
+
+and acme comes back, in a terminal of its own, with
+
+  $sandbox --listen 127.0.0.1:$acme_port --name acme --dedup header:Idempotency-Key
+
 What weir says of itself:
 
   $weir status -c $dir/weir.yaml
@@ -363,8 +389,33 @@ smoke_test() {
     [ "$asked" -eq 1 ] || fail "the processor was asked $asked times, expected once"
     standby=$(count "$standby_port" _requests "$key")
     [ "$standby" -eq 0 ] || fail "the payment also reached the standby processor"
+    smoke_stop
     stop_weir
-    say "smoke: paid ($first), replayed ($again), asked for once, executed once, stopped in order"
+    say "smoke: paid ($first), replayed ($again), asked for once, executed once, paid on with either processor stopped, stopped in order"
+}
+
+# paid_by NAME STATUS PROCESSOR: whether this answer is that of a payment which this processor executed.
+paid_by() {
+    case "$2" in
+        2??) ;;
+        *) cat "$dir/$1.json" >&2 2>/dev/null || true; fail "the payment that $3 should execute was answered with '$2'" ;;
+    esac
+    grep -q "\"processor\":\"$3\"" "$dir/$1.json" || { cat "$dir/$1.json" >&2; fail "the payment was not executed by $3"; }
+}
+
+# Payments go on whichever of the processors is away; what was paid before is still answered from its record.
+smoke_stop() {
+    stop_sandbox "$standby_pid"
+    paid_by alone "$(pay "$(new_key smoke)" alone)" acme
+    start_sandbox acme-standby "$standby_port"
+    stop_sandbox "$acme_pid"
+    moved_key=$(new_key smoke)
+    paid_by moved "$(pay "$moved_key" moved)" acme-standby
+    paid_by replay "$(pay "$moved_key" replay)" acme-standby
+    cmp -s "$dir/moved.json" "$dir/replay.json" || fail "the payment that moved was repeated with another answer"
+    executed=$(count "$standby_port" _ledger "$moved_key")
+    [ "$executed" -eq 1 ] || fail "the payment that moved was executed $executed times, expected once"
+    paid_by replay "$(pay "$key" replay)" acme
 }
 
 packages_install
@@ -377,7 +428,9 @@ configuration
 trap on_exit EXIT
 trap on_signal INT TERM HUP
 start_sandbox acme "$acme_port"
+acme_pid=$started
 start_sandbox acme-standby "$standby_port"
+standby_pid=$started
 start_weir
 if [ "$smoke" = yes ]; then
     smoke_test
