@@ -2,6 +2,12 @@
  * One request's way through a link: it finds a link (or waits, or is refused),
  * passes bytes out, reads the answer, and gives the link back or closes it.
  * Events are recorded by its owner's callbacks; on_step always comes last.
+ *
+ * How it went is told once to the breakers of its endpoint and its route, and
+ * to the balancing, as soon as it is known (settle). Both breakers have it in
+ * flight from the moment the endpoint is chosen to the head of the answer: a
+ * long body is no sickness, so one that follows is waited for beside them
+ * (park), and counts when it is whole or broken.
  */
 #include "upstream_internal.h"
 
@@ -22,7 +28,103 @@ static void call_enter(struct call *call, enum call_state state)
 
 static uint64_t now_of(const struct call *call)
 {
-    return loop_now_us(call->processor->upstream->options.loop);
+    return processor_now_us(call->processor);
+}
+
+/* ---- what the breakers and the balancing are told ---- */
+
+static void end_at_endpoint(struct call *call, enum breaker_outcome outcome)
+{
+    if (call->flies_at_endpoint) {
+        call->flies_at_endpoint = false;
+        circuit_end(&call->endpoint->circuit, &call->at_endpoint, outcome);
+    }
+}
+
+static void end_at_route(struct call *call, enum breaker_outcome outcome)
+{
+    if (call->flies_at_route) {
+        call->flies_at_route = false;
+        circuit_end(call->circuit, &call->at_route, outcome);
+    }
+}
+
+static void begin_at(struct call *call, struct endpoint *endpoint)
+{
+    call->flies_at_endpoint = true;
+    circuit_begin(&endpoint->circuit, &call->at_endpoint, call->caller);
+    if (call->circuit != NULL && !call->flies_at_route) {
+        call->flies_at_route = true;
+        circuit_begin(call->circuit, &call->at_route, call->caller);
+    }
+}
+
+/* The head of its answer is here, the rest is not. */
+static void park(struct call *call)
+{
+    if (call->flies_at_endpoint) {
+        end_at_endpoint(call, BREAKER_NEUTRAL); /* slow, if it was, all the same */
+        end_at_route(call, BREAKER_NEUTRAL);
+        call->parked = true;
+    }
+}
+
+static void note_parked(struct call *call, enum breaker_outcome endpoint, enum breaker_outcome route)
+{
+    call->parked = false;
+    if (endpoint != BREAKER_NEUTRAL) {
+        circuit_note(&call->endpoint->circuit, call->caller, endpoint);
+    }
+    if (call->circuit != NULL && route != BREAKER_NEUTRAL) {
+        circuit_note(call->circuit, call->caller, route);
+    }
+}
+
+static bool is_bad(enum breaker_outcome outcome)
+{
+    return outcome != BREAKER_OK && outcome != BREAKER_NEUTRAL;
+}
+
+/* Fast failures must attract nothing, so they count as slow answers; who asks for less gets less. */
+static void note_load(struct call *call, enum breaker_outcome endpoint, enum breaker_outcome route)
+{
+    uint64_t now_us = now_of(call);
+    bool failed = is_bad(endpoint) || is_bad(route) || call->status == 429;
+    if (failed || endpoint == BREAKER_OK) {
+        uint64_t until_us = call->first_byte_us != 0 ? call->first_byte_us : now_us;
+        balance_note(&call->endpoint->load, until_us - call->leased_us, failed, now_us);
+    }
+}
+
+/* What came of it at the endpoint that it was sent to is known. Once; later ones are not heard. */
+static void settle(struct call *call, enum breaker_outcome endpoint, enum breaker_outcome route)
+{
+    if (!call->flies_at_endpoint && !call->parked) {
+        return;
+    }
+    if (call->leased_us != 0) {
+        note_load(call, endpoint, route);
+    }
+    if (call->parked) {
+        note_parked(call, endpoint, route);
+    } else {
+        end_at_endpoint(call, endpoint);
+        end_at_route(call, route);
+    }
+}
+
+/* It broke on its way: not by the route's doing, nor by the endpoint's where a kept link broke before it was used. */
+static void settle_broken(struct call *call)
+{
+    settle(call, call->reused && !call->handed_over ? BREAKER_NEUTRAL : BREAKER_FAILED, BREAKER_NEUTRAL);
+}
+
+/* No answer in time. Where the endpoint is known to be sick, that explains it. */
+static void settle_timed_out(struct call *call)
+{
+    bool explained = call->endpoint->circuit.breaker.state != BREAKER_CLOSED;
+    /* Not as TIMED_OUT: few in a row, from an endpoint that just fell silent, would close the route to the others. */
+    settle(call, BREAKER_TIMED_OUT, explained ? BREAKER_NEUTRAL : BREAKER_FAILED);
 }
 
 /* ---- finding a link ---- */
@@ -32,6 +134,7 @@ static void count_in(struct call *call, struct endpoint *endpoint)
     if (!call->counted) {
         call->processor->in_flight++;
         call->counted = true;
+        call->placed_us = now_of(call);
     }
     if (call->endpoint != endpoint) {
         if (call->endpoint != NULL) {
@@ -40,6 +143,7 @@ static void count_in(struct call *call, struct endpoint *endpoint)
         endpoint->load.in_flight++;
         call->endpoint = endpoint;
     }
+    begin_at(call, endpoint);
 }
 
 static void count_out(struct call *call)
@@ -50,7 +154,10 @@ static void count_out(struct call *call)
     if (call->counted) {
         call->processor->in_flight--;
         call->counted = false;
-        processor_wake(call->processor);
+        if (call->leased_us != 0) {
+            queue_note_service(call->processor, now_of(call) - call->placed_us);
+        }
+        queue_wake(call->processor);
     }
 }
 
@@ -59,7 +166,7 @@ static void lease_noted(struct call *call)
     call->leased_us = now_of(call);
     call->reused = call->link->calls_count > 0;
     if (call->reused) {
-        stats_add(call->processor->upstream->options.stats, call->processor->stat_reused, 1);
+        stats_add(processor_stats(call->processor), call->processor->stat_reused, 1);
     }
     call_enter(call, CALL_READY);
 }
@@ -79,126 +186,224 @@ static enum call_refusal refusal_of(enum err err)
     }
 }
 
+static void connect_failed(struct call *call, enum err err)
+{
+    if (!link_trouble_is_ours(err)) {
+        balance_note(&call->endpoint->load, 0, true, now_of(call));
+    }
+    end_at_endpoint(call, link_trouble_is_ours(err) ? BREAKER_NEUTRAL : BREAKER_UNREACHED);
+}
+
+static struct call_refused refused_by_route(const struct call *call, uint64_t now_us)
+{
+    return (struct call_refused){.why = CALL_BREAKER_OPEN,
+                                 .words = "too many calls of this route failed there lately",
+                                 .wait_us = breaker_wait_us(&call->circuit->breaker, now_us)};
+}
+
+static struct call_refused refused_by_endpoints(const struct call *call, enum picked picked, uint64_t now_us)
+{
+    if (picked == PICKED_DOWN) {
+        return (struct call_refused){.why = CALL_DOWN, .words = "every endpoint of this processor failed its health checks"};
+    }
+    return (struct call_refused){.why = CALL_BREAKER_OPEN,
+                                 .words = "too many calls failed at every endpoint of this processor lately",
+                                 .wait_us = endpoints_wait_us(call->processor, now_us)};
+}
+
+/* The route's breaker is asked once about each call. */
+static bool route_admits(struct call *call, uint64_t now_us)
+{
+    if (call->circuit == NULL) {
+        return true;
+    }
+    call->admitted = call->admitted ? !circuit_is_open(call->circuit)
+                                    : breaker_admits(&call->circuit->breaker, call->rank, now_us);
+    return call->admitted;
+}
+
 enum found { FOUND_LINK, FOUND_CONNECTING, FOUND_NO_PLACE, FOUND_FAILURE };
 
-/* Tries endpoints until one gives a link or starts connecting. On a failure *err is the last one's. */
-static enum found find_link(struct call *call, enum err *err)
+/* On the chosen endpoint. False: nothing was begun, and *err says why. */
+static bool take_link(struct call *call, struct endpoint *endpoint, uint64_t now_us, enum found *found, enum err *err)
 {
-    struct processor *processor = call->processor;
+    call->attempts++;
+    count_in(call, endpoint);
+    if (link_lease_idle(endpoint, call, now_us)) {
+        lease_noted(call);
+        *found = FOUND_LINK;
+        return true;
+    }
+    link_evict_idle(endpoint);
+    *err = link_connect(endpoint, call);
+    if (*err != ERR_OK) {
+        connect_failed(call, *err);
+        return false;
+    }
+    call_enter(call, CALL_CONNECTING);
+    *found = FOUND_CONNECTING;
+    return true;
+}
+
+/* Tries endpoints until one gives a link or starts connecting. On a failure *refused is of the last one that was tried. */
+static enum found find_link(struct call *call, struct call_refused *refused)
+{
+    uint64_t now_us = now_of(call);
     while (call->attempts < CALL_ATTEMPTS_MAX) {
-        uint64_t now_us = now_of(call);
-        struct endpoint *endpoint = processor_pick(processor, call, now_us);
-        if (endpoint == NULL) {
-            return call->attempts == 0 ? FOUND_NO_PLACE : FOUND_FAILURE;
+        struct endpoint *endpoint = NULL;
+        enum picked picked = endpoint_pick(call, now_us, &endpoint);
+        if (picked != PICKED) {
+            if (call->attempts == 0 && picked != PICKED_NO_PLACE) {
+                *refused = refused_by_endpoints(call, picked, now_us);
+            }
+            return call->attempts == 0 && picked == PICKED_NO_PLACE ? FOUND_NO_PLACE : FOUND_FAILURE;
         }
-        call->attempts++;
-        count_in(call, endpoint);
-        if (link_lease_idle(endpoint, call, now_us)) {
-            lease_noted(call);
-            return FOUND_LINK;
+        enum found found;
+        enum err err;
+        if (take_link(call, endpoint, now_us, &found, &err)) {
+            return found;
         }
-        link_evict_idle(endpoint);
-        *err = link_connect(endpoint, call);
-        if (*err == ERR_OK) {
-            call_enter(call, CALL_CONNECTING);
-            return FOUND_CONNECTING;
-        }
+        *refused = (struct call_refused){.why = refusal_of(err), .words = err_sentence(err)};
     }
     return FOUND_FAILURE;
 }
 
-static bool queue_behind(struct call *call)
+/* The first link; the route's breaker first. */
+static enum found find_first_link(struct call *call, struct call_refused *refused)
 {
-    struct processor *processor = call->processor;
-    if (processor->queue_count >= processor->settings.queue) {
-        return false;
+    uint64_t now_us = now_of(call);
+    if (!route_admits(call, now_us)) {
+        *refused = refused_by_route(call, now_us);
+        return FOUND_FAILURE;
     }
-    processor->queue_count++;
-    list_push_back(&processor->queue, &call->in_queue);
-    call_enter(call, CALL_QUEUED);
-    return true;
+    return find_link(call, refused);
 }
 
-static enum call_start refuse_start(struct call *call, enum call_refusal refusal, const char *text,
-                                    enum call_refusal *why, const char **words)
+static enum call_start refuse_start(struct call *call)
 {
-    *why = refusal;
-    *words = text;
+    settle(call, BREAKER_NEUTRAL, BREAKER_NEUTRAL);
+    end_at_route(call, BREAKER_NEUTRAL);
     call_enter(call, CALL_ENDED);
     return CALL_START_REFUSED;
 }
 
-enum call_start call_open(struct call *call, struct processor *processor, struct arena *arena, bool safe,
-                          bool head_request, const struct call_ops *ops, void *owner, enum call_refusal *why,
-                          const char **words)
+static bool must_wait(const struct processor *processor)
 {
-    CHECK(call->state == CALL_IDLE);
+    return processor->endpoint_count == 0 || processor->in_flight >= processor->settings.concurrency;
+}
+
+bool call_waits_in_vain(const struct call *call, struct call_refused *refused)
+{
+    uint64_t now_us = now_of(call);
+    if (call->circuit != NULL && circuit_is_open(call->circuit)) {
+        *refused = refused_by_route(call, now_us);
+        return true;
+    }
+    enum picked closed = endpoints_closed(call->processor);
+    if (closed != PICKED) {
+        *refused = refused_by_endpoints(call, closed, now_us);
+        return true;
+    }
+    return false;
+}
+
+static enum call_start wait_for_place(struct call *call, struct call_refused *refused)
+{
+    if (call_waits_in_vain(call, refused) || !queue_join(call, refused)) {
+        return refuse_start(call);
+    }
+    call_enter(call, CALL_QUEUED);
+    return CALL_START_WAIT;
+}
+
+static void take_order(struct call *call, const struct call_order *order)
+{
     *call = (struct call){
-        .ops = ops,
-        .owner = owner,
-        .processor = processor,
-        .arena = arena,
-        .safe = safe,
-        .head_request = head_request,
-        .opened_us = loop_now_us(processor->upstream->options.loop),
+        .ops = order->ops,
+        .owner = order->owner,
+        .processor = order->processor,
+        .circuit = order->circuit,
+        .rank = order->rank,
+        .caller = order->caller,
+        .due_us = order->due_us,
+        .avoid = order->avoid,
+        .arena = order->arena,
+        .safe = order->safe,
+        .head_request = order->head_request,
+        .fresh = order->fresh,
+        .opened_us = processor_now_us(order->processor),
     };
     list_init(&call->in_queue);
-    if (processor->name_state == NAME_FAILED) {
-        return refuse_start(call, CALL_DNS_FAILED, processor->name_why, why, words);
+}
+
+enum call_start call_open(struct call *call, const struct call_order *order, struct call_refused *refused)
+{
+    struct processor *processor = order->processor;
+    CHECK(call->state == CALL_IDLE);
+    CHECK(order->circuit == NULL || order->circuit->processor == processor);
+    take_order(call, order);
+    if (!order->fresh && order->avoid == NULL) { /* else it is one that is made again: that is paid for, not paid in */
+        retry_first(&processor->retries, call->opened_us);
     }
-    bool must_wait = processor->endpoint_count == 0 || processor->queue_count > 0 ||
-                     processor->in_flight >= processor->settings.concurrency;
-    enum err err = ERR_OK;
-    switch (must_wait ? FOUND_NO_PLACE : find_link(call, &err)) {
+    if (processor->name_state == NAME_FAILED) {
+        *refused = (struct call_refused){.why = CALL_DNS_FAILED, .words = processor->name_why};
+        return refuse_start(call);
+    }
+    if (processor->queue_count > 0 || must_wait(processor)) {
+        return wait_for_place(call, refused);
+    }
+    switch (find_first_link(call, refused)) {
     case FOUND_LINK:
         return CALL_START_READY;
     case FOUND_CONNECTING:
         return CALL_START_WAIT;
     case FOUND_FAILURE:
-        return refuse_start(call, refusal_of(err), err_sentence(err), why, words);
+        return refuse_start(call);
     case FOUND_NO_PLACE:
         break;
     }
-    if (!queue_behind(call)) {
-        return refuse_start(call, CALL_QUEUE_FULL, "too many requests wait for this processor", why, words);
-    }
-    return CALL_START_WAIT;
+    return wait_for_place(call, refused);
 }
 
-void call_refuse(struct call *call, enum call_refusal why, const char *words)
+void call_refuse(struct call *call, const struct call_refused *refused)
 {
+    end_at_route(call, BREAKER_NEUTRAL);
     call_enter(call, CALL_ENDED);
-    call->ops->on_refused(call->owner, why, words);
+    call->ops->on_refused(call->owner, refused);
     call->ops->on_step(call->owner);
 }
 
-static void leave_queue(struct call *call)
+static bool is_too_late(const struct call *call, struct call_refused *refused)
 {
-    list_remove(&call->in_queue);
-    call->processor->queue_count--;
+    *refused = (struct call_refused){.why = CALL_QUEUE_FULL, .words = "its time was over before its turn came"};
+    return call->due_us != 0 && now_of(call) > call->due_us;
 }
 
 bool call_unqueue(struct call *call)
 {
-    struct processor *processor = call->processor;
-    if (processor->endpoint_count == 0 || processor->in_flight >= processor->settings.concurrency) {
+    struct call_refused refused;
+    if (is_too_late(call, &refused) || call_waits_in_vain(call, &refused)) {
+        queue_leave(call);
+        call_refuse(call, &refused);
+        return true;
+    }
+    if (must_wait(call->processor)) {
         return false;
     }
-    enum err err = ERR_OK;
-    switch (find_link(call, &err)) {
+    switch (find_first_link(call, &refused)) {
     case FOUND_NO_PLACE:
         return false;
     case FOUND_LINK:
-        leave_queue(call);
+        queue_leave(call);
         call->ops->on_ready(call->owner);
         call->ops->on_step(call->owner);
         return true;
     case FOUND_CONNECTING:
-        leave_queue(call);
+        queue_leave(call);
         return true;
     case FOUND_FAILURE:
-        leave_queue(call);
-        call_refuse(call, refusal_of(err), err_sentence(err));
+        queue_leave(call);
+        call_refuse(call, &refused);
         return true;
     }
     return false;
@@ -214,10 +419,10 @@ void call_on_link_open(struct call *call)
 /* Nothing was sent: another endpoint may be tried. */
 void call_on_link_failed(struct call *call, enum err err, const char *words)
 {
+    struct call_refused refused = {.why = refusal_of(err), .words = words};
     call->link = NULL;
-    balance_note(&call->endpoint->load, 0, true, now_of(call));
-    enum err next = err;
-    switch (find_link(call, &next)) {
+    connect_failed(call, err);
+    switch (find_link(call, &refused)) {
     case FOUND_LINK:
         call->ops->on_ready(call->owner);
         call->ops->on_step(call->owner);
@@ -226,7 +431,7 @@ void call_on_link_failed(struct call *call, enum err err, const char *words)
         return;
     case FOUND_NO_PLACE:
     case FOUND_FAILURE:
-        call_refuse(call, refusal_of(err), words);
+        call_refuse(call, &refused);
         return;
     }
 }
@@ -239,7 +444,10 @@ struct stream_wrote call_send(struct call *call, const struct bytes *parts, int 
     if (call->link == NULL || call->state == CALL_ENDED) {
         return (struct stream_wrote){.err = ERR_CANCELED, .sent = false};
     }
-    return stream_write(call->link->stream, parts, count);
+    struct stream_wrote wrote = stream_write(call->link->stream, parts, count);
+    call->handed_over = call->handed_over || wrote.sent;
+    call->broke = call->broke || (wrote.err != ERR_OK && !link_trouble_is_ours(wrote.err));
+    return wrote;
 }
 
 void call_request_done(struct call *call)
@@ -271,6 +479,7 @@ void call_resume(struct call *call)
 static void call_fail(struct call *call, enum call_failure why, const char *words)
 {
     call->link->spoilt = true;
+    settle_broken(call);
     call_enter(call, CALL_ENDED);
     call->ops->on_failed(call->owner, why, words);
 }
@@ -291,17 +500,25 @@ static bool begin_answer(struct call *call)
     return call->message != NULL;
 }
 
+static void answer_begun(struct call *call, const struct http_head *head)
+{
+    call->status = head->status;
+    endpoint_heed(call->endpoint, head);
+    call->ops->on_head(call->owner, head);
+}
+
 /* The answer is whole. What follows it on the link belongs to nobody. */
 static void answer_whole(struct call *call, struct bytes rest)
 {
     struct link *link = call->link;
     call->answer_done = true;
     if (rest.len > 0) {
-        stats_add(call->processor->upstream->options.stats, call->processor->stat_desync, 1);
+        stats_add(processor_stats(call->processor), call->processor->stat_desync, 1);
     }
     if (rest.len > 0 || !http_message_head(call->message)->keep_alive) {
         link->spoilt = true;
     }
+    settle(call, breaker_outcome_of_endpoint(call->status), breaker_outcome_of_route(call->status));
     call_enter(call, CALL_ENDED);
     call->ops->on_end(call->owner);
 }
@@ -309,6 +526,7 @@ static void answer_whole(struct call *call, struct bytes rest)
 void call_on_data(struct call *call, struct bytes data)
 {
     if (call->message == NULL && !begin_answer(call)) {
+        settle(call, BREAKER_NEUTRAL, BREAKER_NEUTRAL);
         call_fail(call, CALL_MALFORMED, "no memory for the answer");
     }
     while (call->state == CALL_READY) {
@@ -319,7 +537,7 @@ void call_on_data(struct call *call, struct bytes data)
         }
         switch (event) {
         case HTTP_HEAD:
-            call->ops->on_head(call->owner, http_message_head(call->message));
+            answer_begun(call, http_message_head(call->message));
             break;
         case HTTP_BODY:
             call->ops->on_body(call->owner, body);
@@ -333,6 +551,9 @@ void call_on_data(struct call *call, struct bytes data)
         case HTTP_MORE:
             break;
         }
+    }
+    if (call->state == CALL_READY && call->status != 0) {
+        park(call);
     }
     call->ops->on_step(call->owner);
 }
@@ -352,15 +573,6 @@ void call_on_link_end(struct call *call, enum err err)
 
 /* ---- the end ---- */
 
-static void note_answer(struct call *call, bool failed)
-{
-    uint64_t now_us = now_of(call);
-    uint64_t until_us = call->first_byte_us != 0 ? call->first_byte_us : now_us;
-    if (!call->lingers && call->leased_us != 0 && (call->answer_done || failed)) {
-        balance_note(&call->endpoint->load, until_us - call->leased_us, failed, now_us);
-    }
-}
-
 /* Links that may be held for answers that only a record wants: one part in so many of a processor's pool. */
 #define LINGER_SHARE 4u
 
@@ -370,7 +582,7 @@ bool call_linger(struct call *call)
     if (call->state != CALL_READY || processor->lingering >= processor->settings.connections / LINGER_SHARE) {
         return false;
     }
-    note_answer(call, true); /* it was too slow, whatever still comes */
+    settle_timed_out(call); /* whatever still comes */
     call->lingers = true;
     call->link->spoilt = true;
     processor->lingering++;
@@ -378,24 +590,37 @@ bool call_linger(struct call *call)
     return true;
 }
 
-void call_close(struct call *call, bool failed)
+/* It holds a link, and its owner gives it up. */
+static void settle_given_up(struct call *call)
+{
+    if (call->timed_out) {
+        settle_timed_out(call);
+    } else if (call->broke) {
+        settle_broken(call);
+    } else {
+        settle(call, BREAKER_NEUTRAL, BREAKER_NEUTRAL);
+    }
+}
+
+void call_close(struct call *call, bool timed_out)
 {
     struct link *link = call->link;
+    call->timed_out = timed_out;
     switch (call->state) {
     case CALL_IDLE:
         return;
     case CALL_QUEUED:
-        leave_queue(call);
+        queue_leave(call);
         break;
     case CALL_CONNECTING:
+        settle(call, BREAKER_NEUTRAL, BREAKER_NEUTRAL);
         link_forget_call(link);
         break;
     case CALL_READY:
-        note_answer(call, failed);
+        settle_given_up(call);
         link_close(link, true);
         break;
     case CALL_ENDED:
-        note_answer(call, failed);
         if (link != NULL && call->answer_done && call->request_done) {
             link_return(link);
         } else if (link != NULL) {
@@ -403,6 +628,7 @@ void call_close(struct call *call, bool failed)
         }
         break;
     }
+    CHECK(!call->flies_at_endpoint && !call->flies_at_route);
     if (call->lingers) {
         call->processor->lingering--;
     } else {

@@ -8,6 +8,9 @@
 
 #include "weir/base/clock.h"
 
+/* Of whom nobody knows: the call that asked for the link is gone. */
+#define CALLER_NONE 0
+
 /* Idle links that one lease looks at: when a processor ends all of its links at once, a new one is the better way. */
 #define LINK_TRIES_MAX 8
 
@@ -66,7 +69,7 @@ void link_close(struct link *link, bool reset)
     link_enter(link, LINK_CLOSED);
     link->call = NULL;
     stream_close(link->stream, reset);
-    processor_wake(processor_of(link));
+    queue_wake(processor_of(link));
 }
 
 void link_close_idle(struct endpoint *endpoint)
@@ -90,18 +93,30 @@ void link_evict_idle(struct endpoint *endpoint)
 
 /* ---- connect ---- */
 
+bool link_trouble_is_ours(enum err err)
+{
+    return err == ERR_NO_MEMORY || err == ERR_DESCRIPTORS || err == ERR_FULL;
+}
+
+static void connect_failed(struct link *link, enum err err, const char *words)
+{
+    struct endpoint *endpoint = link->endpoint;
+    struct call *call = link->call;
+    endpoint_unreached(endpoint);
+    stats_add(processor_stats(endpoint->processor), endpoint->processor->stat_connects_failed, 1);
+    link_close(link, err == ERR_TIMED_OUT);
+    if (call != NULL) {
+        call_on_link_failed(call, err, words);
+    } else {
+        circuit_note(&endpoint->circuit, CALLER_NONE, BREAKER_UNREACHED);
+    }
+}
+
 static void on_timer(struct timer *timer)
 {
     struct link *link = container_of(timer, struct link, timer);
-    struct call *call = link->call;
     if (link->state == LINK_CONNECTING) {
-        struct endpoint *endpoint = link->endpoint;
-        endpoint->resting_until_us = loop_now_us(upstream_of(link)->options.loop) + ENDPOINT_REST_US;
-        stats_add(upstream_of(link)->options.stats, processor_of(link)->stat_connects_failed, 1);
-        link_close(link, true);
-        if (call != NULL) {
-            call_on_link_failed(call, ERR_TIMED_OUT, "the connection was not made in time");
-        }
+        connect_failed(link, ERR_TIMED_OUT, "the connection was not made in time");
     } else if (link->state == LINK_IDLE) {
         link_close(link, false);
     }
@@ -126,7 +141,9 @@ enum err link_connect(struct endpoint *endpoint, struct call *call)
         stream_connect(upstream->options.loop, &endpoint->addr, processor->settings.tls, &link_ops, link, &err);
     if (link->stream == NULL) {
         pool_put(&upstream->links, link);
-        endpoint->resting_until_us = loop_now_us(upstream->options.loop) + ENDPOINT_REST_US;
+        if (!link_trouble_is_ours(err)) {
+            endpoint_unreached(endpoint);
+        }
         stats_add(upstream->options.stats, processor->stat_connects_failed, 1);
         return err;
     }
@@ -138,10 +155,16 @@ enum err link_connect(struct endpoint *endpoint, struct call *call)
     return ERR_OK;
 }
 
+/* For how long a link may have been idle: as learnt, `pool.idle` at most. */
+static uint64_t idle_max_us(struct endpoint *endpoint, uint64_t now_us)
+{
+    return idle_limit_us(&endpoint->idle_limit, endpoint->processor->settings.link_idle_ms * CLOCK_US_PER_MS, now_us);
+}
+
 static void go_idle(struct link *link, uint64_t now_us)
 {
     const struct processor_settings *settings = &processor_of(link)->settings;
-    uint64_t idle_end_us = now_us + settings->link_idle_ms * CLOCK_US_PER_MS;
+    uint64_t idle_end_us = now_us + idle_max_us(link->endpoint, now_us);
     uint64_t age_end_us = link->opened_us + settings->link_age_ms * CLOCK_US_PER_MS;
     if (link->endpoint->retired || link->epoch != processor_of(link)->epoch || age_end_us <= now_us) {
         link_close(link, false);
@@ -152,7 +175,7 @@ static void go_idle(struct link *link, uint64_t now_us)
     link_enter(link, LINK_IDLE);
     list_push_front(&link->endpoint->idle, &link->in_idle);
     timer_set(&link->timer, idle_end_us < age_end_us ? idle_end_us : age_end_us);
-    processor_wake(processor_of(link));
+    queue_wake(processor_of(link));
 }
 
 /* Among the errors of a connect, these are of the handshake. */
@@ -178,23 +201,17 @@ static void on_open(void *owner, enum err err)
 {
     struct link *link = owner;
     struct processor *processor = processor_of(link);
-    struct stats *stats = upstream_of(link)->options.stats;
     struct call *call = link->call;
-    uint64_t now_us = loop_now_us(upstream_of(link)->options.loop);
+    uint64_t now_us = processor_now_us(processor);
     count_handshake(link, err);
     if (err != ERR_OK) {
         const char *words = stream_why(link->stream);
-        link->endpoint->resting_until_us = now_us + ENDPOINT_REST_US;
-        stats_add(stats, processor->stat_connects_failed, 1);
-        link_close(link, false);
-        if (call != NULL) {
-            call_on_link_failed(call, err, words[0] != '\0' ? words : err_sentence(err));
-        }
+        connect_failed(link, err, words[0] != '\0' ? words : err_sentence(err));
         return;
     }
-    link->endpoint->resting_until_us = 0;
+    endpoint_reached(link->endpoint);
     link->connect_us = now_us - link->opened_us;
-    stats_add(stats, processor->stat_connects_ok, 1);
+    stats_add(processor_stats(processor), processor->stat_connects_ok, 1);
     if (call == NULL) {
         list_remove(&link->in_idle);
         go_idle(link, now_us);
@@ -214,9 +231,14 @@ static void on_open(void *owner, enum err err)
  */
 static struct link *find_idle(struct endpoint *endpoint, bool safe, uint64_t now_us)
 {
+    if (list_empty(&endpoint->idle)) {
+        return NULL;
+    }
+    uint64_t most_us = idle_max_us(endpoint, now_us);
+    most_us = safe || most_us < LINK_YOUNG_US ? most_us : LINK_YOUNG_US;
     int tries = 0;
     list_each (link, after, &endpoint->idle, struct link, in_idle) {
-        if (++tries > LINK_TRIES_MAX || (!safe && now_us - link->idle_since_us > LINK_YOUNG_US)) {
+        if (++tries > LINK_TRIES_MAX || now_us - link->idle_since_us > most_us) {
             return NULL;
         }
         if (stream_is_silent(link->stream)) {
@@ -228,7 +250,7 @@ static struct link *find_idle(struct endpoint *endpoint, bool safe, uint64_t now
 
 bool link_lease_idle(struct endpoint *endpoint, struct call *call, uint64_t now_us)
 {
-    struct link *link = find_idle(endpoint, call->safe, now_us);
+    struct link *link = call->fresh ? NULL : find_idle(endpoint, call->safe, now_us);
     if (link == NULL) {
         return false;
     }
@@ -282,12 +304,39 @@ static void on_read(void *owner, struct bytes data)
     }
 }
 
+/* What is idle for longer than the limit that was just learnt is closed before the processor does. */
+static void close_too_old(struct endpoint *endpoint, uint64_t now_us)
+{
+    uint64_t most_us = idle_max_us(endpoint, now_us);
+    struct link *oldest;
+    while ((oldest = list_last(&endpoint->idle, struct link, in_idle)) != NULL &&
+           now_us - oldest->idle_since_us > most_us) {
+        link_close(oldest, false);
+    }
+}
+
+/*
+ * The processor ended it while it was idle. Where one that has been idle for
+ * longer is still open, that was for another reason than its idleness.
+ */
+static void ended_idle(struct link *link)
+{
+    struct endpoint *endpoint = link->endpoint;
+    uint64_t now_us = processor_now_us(endpoint->processor);
+    bool oldest = list_last(&endpoint->idle, struct link, in_idle) == link;
+    link_close(link, false);
+    if (oldest) {
+        idle_limit_closed(&endpoint->idle_limit, now_us - link->idle_since_us, now_us);
+        close_too_old(endpoint, now_us);
+    }
+}
+
 static void on_end(void *owner, enum err err)
 {
     struct link *link = owner;
     link->spoilt = true;
     if (link->state == LINK_IDLE) {
-        link_close(link, false);
+        ended_idle(link);
     } else if (link->state == LINK_LEASED && link->call != NULL) {
         call_on_link_end(link->call, err);
     }

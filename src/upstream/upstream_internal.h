@@ -1,7 +1,14 @@
 /*
  * What the files of this layer share: the tree upstream > processor > endpoint
- * > link, and who may change what. Each struct is written by its own file
- * alone, but for the counts that a link moves between (endpoint_count_link).
+ * > link, the circuits beside it, and who may change what. Each struct is
+ * written by its own file alone, but for the counts that a link moves between
+ * (endpoint_count_link) and what the balancing is told of an endpoint's calls.
+ *
+ *   processor.c  its life, its name, an operator's word     settings.c  what the configuration says of it
+ *   endpoint.c   addresses, which is picked, their checks   circuit.c   breakers: what feeds them
+ *   queue.c      who waits for a place                      circuit_events.c   what is told of breakers
+ *   call.c       one request                                link.c      one connection
+ *   show.c       what is seen of all that                   check.c     active checks
  */
 #ifndef WEIR_UPSTREAM_INTERNAL_H
 #define WEIR_UPSTREAM_INTERNAL_H
@@ -11,11 +18,20 @@
 #include "weir/io/resolve.h"
 #include "weir/io/timer.h"
 #include "weir/policy/balance.h"
+#include "weir/policy/breaker.h"
+#include "weir/policy/health.h"
+#include "weir/policy/idle.h"
+#include "weir/policy/retry.h"
 #include "weir/upstream/upstream.h"
 
 #define ENDPOINTS_MAX RESOLVE_ADDRS_MAX
 /* Links that one call may ask for, its first included; each one that failed sent nothing. */
 #define CALL_ATTEMPTS_MAX 3
+/* Of one processor: twice the routes that a configuration may have. Further ones share the last. */
+#define CIRCUITS_MAX 4096
+/* A processor that asks for more quiet than this has this much. */
+#define RETRY_AFTER_US_MAX UINT64_C(30000000)
+#define WORDS_BYTES 200
 
 struct upstream {
     struct upstream_options options;
@@ -33,18 +49,46 @@ enum link_state {
     LINK_STATE_COUNT
 };
 
+/* A breaker and what is told of it: an endpoint's, or that of a route at a processor. */
+struct circuit {
+    struct processor *processor; /* borrowed: the owner */
+    struct endpoint *endpoint;   /* borrowed: whose it is; NULL: a route's */
+    struct list in_circuits;     /* the processor's; of a route's alone */
+    char *route;                 /* owned; NULL: an endpoint's */
+    struct breaker breaker;
+    stats_id stat_state[BREAKER_STATE_COUNT];
+};
+
+struct check;
+
 struct endpoint {
     struct processor *processor; /* borrowed: the owner */
-    struct list in_endpoints;    /* the processor's endpoints or retired ones */
+    struct list in_endpoints;    /* the processor's retired ones */
     struct addr addr;
     char text[ADDR_TEXT_BYTES];
     struct list idle;            /* of struct link, the most recently used first */
     struct list unclaimed;       /* of struct link: still connecting, and the call that asked for it went */
     uint32_t links[LINK_STATE_COUNT];
     struct balance_load load;
+    struct circuit circuit;      /* its own */
+    struct idle_limit idle_limit;
     uint64_t resting_until_us;   /* a connect failed; 0: none did lately */
+    uint64_t quiet_until_us;     /* it asked for that, by Retry-After; 0: never */
+    struct health health;        /* UNKNOWN while there are no checks */
+    char health_words[WORDS_BYTES]; /* of the last check that failed */
+    struct check *check;         /* check.c's own; NULL: there are none */
     bool retired;                /* no longer an address of the processor */
-    stats_id stat_up;
+    stats_id stat_up, stat_checks_passed, stat_checks_failed;
+};
+
+/* How endpoints are checked. */
+struct check_settings {
+    enum conf_health type;
+    char *path;                  /* owned; NULL: not HTTP */
+    char *host;                  /* of HTTP: what the processor sees as Host; owned */
+    uint16_t status_min, status_max;
+    uint32_t timeout_ms;
+    struct health_settings health;
 };
 
 /* Copies of what the newest generation says, since a processor outlives each of them. */
@@ -58,6 +102,8 @@ struct processor_settings {
     uint32_t connect_ms, link_idle_ms, link_age_ms;
     uint32_t connections, queue, concurrency;
     enum balance_way balance;
+    struct breaker_settings breaker; /* but for its places */
+    struct check_settings check;
 };
 
 struct processor {
@@ -74,16 +120,26 @@ struct processor {
     struct endpoint *endpoints[ENDPOINTS_MAX]; /* in use */
     int endpoint_count;
     struct list retired;         /* endpoints whose last links are still closing */
+    struct list circuits;        /* of routes, in the order they were made */
+    int circuit_count;
+    struct timer circuit_timer;  /* runs while a breaker does not rest */
+    enum breaker_forced forced;  /* an operator's word; it is over at forced_until_us */
+    uint64_t forced_until_us;
+    char forced_by[WORDS_BYTES + 1], forced_why[WORDS_BYTES + 1];
     struct list queue;           /* of struct call, oldest first */
     uint32_t queue_count;
+    uint64_t service_us;         /* moving average of how long calls hold their places; 0: none did */
+    bool queue_doubted;          /* something opened or went down: who waits may wait in vain */
     uint32_t in_flight;          /* counted calls */
     uint32_t lingering;          /* calls that nobody waits for; no part of in_flight */
     uint32_t turn;               /* of round robin */
+    struct retry_budget retries;
     struct deferred dispatch;    /* gives freed places to queued calls, at the end of the turn */
     struct deferred burial;      /* ends a processor without holders and links */
     stats_id stat_handshakes[2]; /* the second: resumed ones */
     stats_id stat_handshakes_failed;
     stats_id stat_connects_ok, stat_connects_failed, stat_reused, stat_desync, stat_links[LINK_STATE_COUNT], stat_queued;
+    stats_id stat_retries[2], stat_retries_refused; /* the second: of what was sent before */
 };
 
 struct link {
@@ -108,18 +164,100 @@ uint64_t upstream_random(struct upstream *upstream);
 void upstream_maybe_free(struct upstream *upstream);
 
 /* processor.c */
-/* Some place came free, or addresses changed: look at the queue at the end of this turn. */
-void processor_wake(struct processor *processor);
+struct stats *processor_stats(const struct processor *processor);
+struct log *processor_log(const struct processor *processor);
+uint64_t processor_now_us(const struct processor *processor);
 /* Ends the processor when nothing needs it any more. */
 void processor_maybe_bury(struct processor *processor);
-/* The endpoint to try for `call`; NULL: none has a place now. */
-struct endpoint *processor_pick(struct processor *processor, const struct call *call, uint64_t now_us);
+
+/* settings.c */
+void settings_free(struct processor_settings *settings);
+/* Copies what `conf` says; `tls` is held. False: no memory, and nothing was. */
+WEIR_MUSTCHECK bool settings_read(struct processor_settings *settings, const struct conf_processor *conf,
+                                  struct tls_client *tls);
+
+/* endpoint.c */
+/* These are its addresses now; `weights` one each, NULL: all alike. Keeps who stays, adds who is new, lets the others end. */
+void endpoints_set(struct processor *processor, const struct addr *addrs, const uint32_t *weights, int count);
+/* Settings changed: breakers and checks follow. */
+void endpoints_configure(struct processor *processor);
+/* Frees retired endpoints without links. Call at the end of a turn. */
+void endpoints_sweep(struct processor *processor);
+/* A connect failed: it is passed over for a while. Or did not. */
+void endpoint_unreached(struct endpoint *endpoint);
+void endpoint_reached(struct endpoint *endpoint);
+/* Whether it is passed over while another is usable. */
+bool endpoint_rests(const struct endpoint *endpoint, uint64_t now_us);
+/* Its checks took it out, or its breaker is open: no call goes there. */
+bool endpoint_is_closed_to_all(const struct endpoint *endpoint);
+/* Its breaker changed. */
+void endpoint_on_circuit(struct endpoint *endpoint);
+/* An answer's head: what it says of the endpoint and its links. */
+void endpoint_heed(struct endpoint *endpoint, const struct http_head *head);
+enum picked {
+    PICKED,
+    PICKED_NO_PLACE, /* none has a place now, or none is known yet: one may come */
+    PICKED_DOWN,     /* all failed their checks */
+    PICKED_OPEN,     /* the breakers of those that did not, let nobody through, or not this call now */
+};
+/* The endpoint to try for `call`, in *endpoint. Its breaker was asked and let it through. */
+enum picked endpoint_pick(struct call *call, uint64_t now_us, struct endpoint **endpoint);
+/*
+ * Whether waiting for a place is in vain: PICKED_DOWN, PICKED_OPEN, else PICKED.
+ * One waits for endpoints whose breakers are closed; those that are probed have
+ * room or have none. Asks no breaker.
+ */
+enum picked endpoints_closed(const struct processor *processor);
+/* The least time until a breaker of an endpoint may let a call through. */
+uint64_t endpoints_wait_us(const struct processor *processor, uint64_t now_us);
+
+/* circuit.c */
+/* `route` NULL: the endpoint's own. False: no memory. */
+WEIR_MUSTCHECK bool circuit_init(struct circuit *circuit, struct processor *processor, struct endpoint *endpoint,
+                                 const char *route);
+void circuit_configure(struct circuit *circuit);
+/* Nobody gets through now, of whatever rank. Asks nothing. */
+bool circuit_is_open(const struct circuit *circuit);
+void circuit_begin(struct circuit *circuit, struct breaker_flight *flight, uint32_t caller);
+void circuit_end(struct circuit *circuit, struct breaker_flight *flight, enum breaker_outcome outcome);
+/* A call that is known only now that it is over. */
+void circuit_note(struct circuit *circuit, uint32_t caller, enum breaker_outcome outcome);
+void circuit_checked(struct circuit *circuit, bool passed);
+/* The processor's word, of an operator, is this one's too. */
+void circuit_obey(struct circuit *circuit);
+void circuits_free(struct processor *processor);
+void circuits_on_timer(struct timer *timer);
+
+/* circuit_events.c */
+void circuits_find_series(struct processor *processor);
+void circuit_find_series(struct circuit *circuit);
+/* Its numbers are shown as 0 from now on. */
+void circuit_retire(struct circuit *circuit);
+/* Its breaker changed: tells it, and has done what follows from it. */
+void circuit_changed(struct circuit *circuit);
+/* `for_us` 0: back to themselves. */
+void circuits_audit_word(const struct processor *processor, uint64_t for_us);
+
+/* queue.c */
+/* Some place came free, or addresses changed: look at the queue at the end of this turn. */
+void queue_wake(struct processor *processor);
+/* Something opened or went down: whoever waits in vain is refused, at the end of this turn. */
+void queue_doubt(struct processor *processor);
+/* False: *refused says why not. */
+WEIR_MUSTCHECK bool queue_join(struct call *call, struct call_refused *refused);
+void queue_leave(struct call *call);
+void queue_refuse_all(struct processor *processor, enum call_refusal why, const char *words);
+/* A call held its place for so long. */
+void queue_note_service(struct processor *processor, uint64_t service_us);
+void queue_on_dispatch(struct deferred *deferred);
+
+/* show.c */
 /* Sets the gauges. */
 void processor_collect(struct processor *processor, struct stats *stats);
-/* Frees retired endpoints without links. Call at the end of a turn. */
-void processor_sweep(struct processor *processor);
 
 /* link.c */
+/* A connect or a write that failed on this machine says nothing of the endpoint. */
+bool link_trouble_is_ours(enum err err);
 /* Starts connecting for `call`. ERR_OK: the link is in call->link. Else nothing was left behind. */
 WEIR_MUSTCHECK enum err link_connect(struct endpoint *endpoint, struct call *call);
 /* Leases an idle link to `call`, into call->link. False: there is none that it may use. */
@@ -142,7 +280,9 @@ void call_on_data(struct call *call, struct bytes data);
 void call_on_link_end(struct call *call, enum err err);
 /* A queued call's turn has come; true when it left the queue. */
 bool call_unqueue(struct call *call);
+/* Whether a waiting call can never have a link as things are; *refused says why. */
+bool call_waits_in_vain(const struct call *call, struct call_refused *refused);
 /* Ends a waiting call. */
-void call_refuse(struct call *call, enum call_refusal why, const char *words);
+void call_refuse(struct call *call, const struct call_refused *refused);
 
 #endif

@@ -8,6 +8,9 @@
  * pool only after a whole request went out and a whole answer came in, with
  * nothing odd about either. Idle links are watched: whatever arrives on one
  * closes it. Nothing is ever sent twice here.
+ *
+ * Each endpoint has a breaker, and each route at a processor another, its
+ * circuit; calls feed both, and are refused by both before anything is sent.
  */
 #ifndef WEIR_UPSTREAM_UPSTREAM_H
 #define WEIR_UPSTREAM_UPSTREAM_H
@@ -24,6 +27,8 @@
 #include "weir/io/loop.h"
 #include "weir/io/stream.h"
 #include "weir/io/tls.h"
+#include "weir/policy/breaker.h"
+#include "weir/policy/health.h"
 
 /* An unsafe method takes a link that has been idle for at most this long, or a new one. */
 #define LINK_YOUNG_US UINT64_C(1000000)
@@ -34,6 +39,7 @@
 struct upstream;
 struct processor;
 struct endpoint;
+struct circuit;
 struct link;
 
 struct upstream_options {
@@ -64,25 +70,85 @@ const char *processor_name(const struct processor *processor);
 /* Calls that hold a place of its `concurrency` now. */
 uint32_t processor_in_flight(const struct processor *processor);
 
-/* Counts for status pages. */
+/*
+ * The breaker of this route's calls there, found or made; it stays as long as
+ * the processor, by name, over reloads. NULL: no memory.
+ */
+struct circuit *processor_circuit(struct processor *processor, const char *route);
+
+/*
+ * An operator's word on all breakers of the processor, those that are made
+ * later included: for `for_us` from now (0: AUTO). Tells the audit line. Texts are copied; `why` is cut at 200 bytes.
+ */
+void processor_force(struct processor *processor, enum breaker_forced forced, uint64_t for_us, const char *actor,
+                     const char *why);
+
+/* Whether weir may send once more by itself, and pays for it. `sent`: a byte went out before. *wait_us: for so long not yet. */
+WEIR_MUSTCHECK bool processor_take_retry(struct processor *processor, bool sent, uint32_t again, uint64_t *wait_us);
+
+/* A breaker, for status pages. Times by clock_now_us. */
+struct breaker_shown {
+    enum breaker_state state;
+    enum breaker_forced forced;
+    uint64_t forced_until_us;     /* 0: nobody forced it */
+    uint64_t since_us, until_us;  /* until: OPEN alone */
+    struct breaker_change change; /* the last; cause NONE: there was none */
+    uint32_t calls, failed, slow; /* in the window now */
+};
+
+/* Counts for status pages. Texts are borrowed for the turn. */
 struct processor_state {
     const char *name;
-    int endpoint_count, endpoints_resting;
-    uint32_t in_flight, queued;
+    int endpoint_count, endpoints_resting, endpoints_down, endpoints_open; /* open: by its breaker; half open ones are not */
+    int circuit_count, circuits_open;
+    uint32_t in_flight, queued, lingering;
     uint32_t links_connecting, links_idle, links_leased;
+    enum breaker_forced forced;
+    uint64_t forced_until_us;
+    const char *forced_by, *forced_why; /* NULL: nobody did */
     const char *trouble; /* "the name does not resolve"; NULL: none */
 };
 void processor_state(const struct processor *processor, struct processor_state *state);
+
+struct endpoint_state {
+    const char *address;           /* "10.0.0.1:443" */
+    uint32_t weight, in_flight;
+    uint32_t links_connecting, links_idle, links_leased;
+    uint64_t latency_us;           /* moving average, peaks first; 0: never heard of */
+    uint64_t idle_limit_us;        /* for how long a link may have been idle, as learnt */
+    bool resting, ramping;         /* passed over while another is usable; takes up its share slowly */
+    bool checked;                  /* there are active checks */
+    enum health_state health;
+    const char *health_words;      /* of the last check that failed: "status 503"; "": none did */
+    struct breaker_shown breaker;
+};
+/* Of endpoint `index`, in the order of addresses. False: there are not so many. */
+bool processor_endpoint_state(const struct processor *processor, int index, struct endpoint_state *state);
+
+struct circuit_state {
+    const char *route;
+    struct breaker_shown breaker;
+};
+/* Of circuit `index`, in the order they were made. False: there are not so many. */
+bool processor_circuit_state(const struct processor *processor, int index, struct circuit_state *state);
 struct processor *upstream_next(struct upstream *upstream, struct processor *after); /* NULL starts and ends */
 
 /* Why a call has no link. Nothing was sent in any of these. */
 enum call_refusal {
-    CALL_QUEUE_FULL,
+    CALL_QUEUE_FULL,     /* or those before it need longer than it has */
     CALL_DNS_FAILED,     /* no address is known */
     CALL_CONNECT_FAILED,
     CALL_CONNECT_TIMEOUT,
     CALL_TLS_FAILED,
-    CALL_DOWN,           /* no endpoint is usable; said by health checks alone, since a resting endpoint is tried for want of another */
+    CALL_DOWN,           /* every endpoint failed its health checks; a resting endpoint is tried for want of another */
+    CALL_BREAKER_OPEN,   /* the route's circuit is open, or the breaker of every endpoint that is not down */
+};
+
+/* A refusal, as call_open and on_refused tell it. */
+struct call_refused {
+    enum call_refusal why;
+    const char *words;       /* borrowed for the turn */
+    uint64_t wait_us;        /* for so long it had better not come again; 0: nothing is known */
 };
 
 /* Why an answer will not come, or not whole. Something was sent. */
@@ -96,7 +162,7 @@ enum call_failure {
  * anything but free. */
 struct call_ops {
     void (*on_ready)(void *owner);                                    /* a link is leased; send now */
-    void (*on_refused)(void *owner, enum call_refusal why, const char *words);
+    void (*on_refused)(void *owner, const struct call_refused *refused);
     void (*on_head)(void *owner, const struct http_head *head);       /* in the call's arena */
     void (*on_body)(void *owner, struct bytes body);                  /* borrowed until on_step returned */
     void (*on_end)(void *owner);                                      /* the answer is whole */
@@ -118,6 +184,15 @@ struct call {
     const struct call_ops *ops;
     void *owner;
     struct processor *processor;   /* borrowed; the generation holds it */
+    struct circuit *circuit;       /* borrowed; NULL: none */
+    struct breaker_flight at_endpoint, at_route; /* in the breakers of both, while it is under way */
+    enum breaker_rank rank;
+    bool admitted;                 /* the circuit was asked, and let it through */
+    bool flies_at_endpoint, flies_at_route; /* begun there and not ended */
+    bool parked;                   /* the head of its answer is here and the breakers no longer wait: the rest may still break */
+    uint32_t caller;
+    uint64_t due_us;
+    const char *avoid;             /* borrowed; NULL: none */
     struct link *link;             /* leased or connecting */
     struct endpoint *endpoint;     /* where the link goes; for the log */
     struct arena *arena;           /* the exchange's */
@@ -125,25 +200,44 @@ struct call {
     struct list in_queue;
     bool safe;                     /* the method moves nothing */
     bool head_request;
+    bool fresh;                    /* takes no link that was kept */
+    bool handed_over;              /* a byte of it was taken */
+    bool broke;                    /* a write told that its link is broken */
     bool request_done;             /* call_request_done was called */
     bool answer_done;
     bool reused;                   /* the link had carried a call before */
     bool lingers;                  /* nobody waits for the answer any more: it holds no place among the calls in flight */
+    bool timed_out;                /* its owner gave up on the answer */
+    uint16_t status;               /* of the answer; 0: none yet */
     bool counted;                  /* counts in the processor's and endpoint's calls in flight */
     uint8_t attempts;              /* links asked for so far */
-    uint64_t opened_us, leased_us, first_byte_us; /* 0: not yet */
+    uint64_t opened_us, placed_us, leased_us, first_byte_us; /* 0: not yet; placed: counted in */
 };
 
 enum call_start { CALL_START_READY, CALL_START_WAIT, CALL_START_REFUSED };
 
+/* What is asked for. All is copied; what is borrowed is so until call_close. */
+struct call_order {
+    struct processor *processor;
+    struct circuit *circuit;     /* of that processor; NULL: none */
+    struct arena *arena;
+    bool safe;                   /* the method moves nothing */
+    bool head_request;
+    bool fresh;                  /* on a new link: one that was kept just broke under it */
+    enum breaker_rank rank;      /* what it may be the first probe for */
+    uint32_t caller;             /* a hash of who calls: one caller's failures open nothing for others */
+    uint64_t due_us;             /* by clock_now_us: after that it need not be sent any more */
+    const char *avoid;           /* address that it was tried at before, passed over while another is usable; NULL: none */
+    const struct call_ops *ops;
+    void *owner;
+};
+
 /*
  * Asks for a link. READY: send at once, on_ready is not called. WAIT: on_ready
- * or on_refused will be. REFUSED: *why and *words say it; not called.
- * `tried` endpoints that failed are passed over while others are usable.
+ * or on_refused will be. REFUSED: *refused says it; not called. Endpoints that
+ * failed to connect are passed over while others are usable.
  */
-WEIR_MUSTCHECK enum call_start call_open(struct call *call, struct processor *processor, struct arena *arena, bool safe,
-                                         bool head_request, const struct call_ops *ops, void *owner,
-                                         enum call_refusal *why, const char **words);
+WEIR_MUSTCHECK enum call_start call_open(struct call *call, const struct call_order *order, struct call_refused *refused);
 /* Sends parts of the request; the first call that took a byte is the dangerous moment. */
 WEIR_MUSTCHECK struct stream_wrote call_send(struct call *call, const struct bytes *parts, int count);
 /* The whole request was given. */
@@ -161,9 +255,10 @@ WEIR_MUSTCHECK bool call_linger(struct call *call);
 /*
  * Ends the call in whatever state: leaves the queue, gives the link back when
  * both messages were whole, else closes it (with a reset when something was
- * sent). `failed` counts against the endpoint. Idempotent.
+ * sent). `timed_out`: the owner waited for as long as it may, which counts
+ * against endpoint and route; every other way it went the call knows itself. Idempotent.
  */
-void call_close(struct call *call, bool failed);
+void call_close(struct call *call, bool timed_out);
 /* Address of the endpoint, "" when none was chosen. */
 const char *call_endpoint_text(const struct call *call);
 /* Time from call_open to the link, and the part of it that was spent connecting; 0 for a pooled link. */

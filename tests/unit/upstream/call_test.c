@@ -3,259 +3,11 @@
  * does not. Asserted is which link a call gets, what is told when none is to be
  * had, and that an odd link never carries a second call.
  */
-#include "base/unit.h"
-
 #include <linux/sockios.h>
-#include <stdio.h>
 #include <sys/ioctl.h>
 
 #include "../../../src/io/stream_internal.h"
-#include "io/io_support.h"
-#include "weir/upstream/upstream.h"
-
-#define ANSWER "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-#define FAR_STREAMS_MAX 16
-
-/* The processor's end: counts connections and answers every read with `answer`. */
-static struct {
-    struct acceptor *acceptor;
-    struct stream *streams[FAR_STREAMS_MAX];
-    int accepted;
-    const char *answer; /* NULL: silence */
-    bool shut_after;
-} far;
-
-static struct loop *loop;
-static struct stats *stats;
-static struct upstream *upstream;
-static struct processor *processor;
-
-/* What the owner of a call was told. */
-struct caller {
-    struct arena arena;
-    struct call call;
-    bool ready, refused, head, end, failed;
-    enum call_refusal refusal;
-    enum call_failure failure;
-    size_t body_bytes;
-};
-
-/* ---- the far end ---- */
-
-static void far_on_read(void *owner, struct bytes data)
-{
-    struct stream **slot = owner;
-
-    (void)data;
-    if (far.answer != NULL) {
-        struct bytes answer = bytes_from_text(far.answer);
-        assert_int_equal(stream_write(*slot, &answer, 1).err, ERR_OK);
-    }
-    if (far.shut_after) {
-        stream_shut(*slot);
-    }
-}
-
-static void far_on_end(void *owner, enum err err)
-{
-    struct stream **slot = owner;
-
-    (void)err;
-    stream_close(*slot, false);
-    *slot = NULL;
-}
-
-static void far_on_drain(void *owner)
-{
-    (void)owner;
-}
-
-static const struct stream_ops far_ops = {.on_read = far_on_read, .on_end = far_on_end, .on_drain = far_on_drain};
-
-static void far_on_accepted(void *owner, struct stream *stream)
-{
-    (void)owner;
-    assert_true(far.accepted < FAR_STREAMS_MAX);
-    far.streams[far.accepted] = stream;
-    stream_attach(stream, &far_ops, &far.streams[far.accepted]);
-    far.accepted++;
-}
-
-static void far_close(void)
-{
-    for (int i = 0; i < far.accepted; i++) {
-        if (far.streams[i] != NULL) {
-            stream_close(far.streams[i], false);
-            far.streams[i] = NULL;
-        }
-    }
-}
-
-/* ---- the near end ---- */
-
-static void caller_on_ready(void *owner)
-{
-    ((struct caller *)owner)->ready = true;
-}
-
-static void caller_on_refused(void *owner, enum call_refusal why, const char *words)
-{
-    struct caller *caller = owner;
-
-    assert_true(words[0] != '\0');
-    caller->refused = true;
-    caller->refusal = why;
-}
-
-static void caller_on_head(void *owner, const struct http_head *head)
-{
-    assert_int_equal(head->status, 200);
-    ((struct caller *)owner)->head = true;
-}
-
-static void caller_on_body(void *owner, struct bytes body)
-{
-    ((struct caller *)owner)->body_bytes += body.len;
-}
-
-static void caller_on_end(void *owner)
-{
-    ((struct caller *)owner)->end = true;
-}
-
-static void caller_on_failed(void *owner, enum call_failure why, const char *words)
-{
-    struct caller *caller = owner;
-
-    assert_true(words[0] != '\0');
-    caller->failed = true;
-    caller->failure = why;
-}
-
-static void caller_on_nothing(void *owner)
-{
-    (void)owner;
-}
-
-static const struct call_ops caller_ops = {
-    .on_ready = caller_on_ready,
-    .on_refused = caller_on_refused,
-    .on_head = caller_on_head,
-    .on_body = caller_on_body,
-    .on_end = caller_on_end,
-    .on_failed = caller_on_failed,
-    .on_step = caller_on_nothing,
-};
-
-static enum call_start begin(struct caller *caller, bool safe)
-{
-    const char *words = "";
-    enum call_start start;
-
-    *caller = (struct caller){0};
-    arena_init(&caller->arena, loop_blocks(loop));
-    start = call_open(&caller->call, processor, &caller->arena, safe, false, &caller_ops, caller, &caller->refusal,
-                      &words);
-    caller->ready = start == CALL_START_READY;
-    caller->refused = start == CALL_START_REFUSED;
-    return start;
-}
-
-static void send_request(struct caller *caller)
-{
-    struct bytes request = BYTES("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    struct stream_wrote wrote = call_send(&caller->call, &request, 1);
-
-    assert_int_equal(wrote.err, ERR_OK);
-    assert_true(wrote.sent);
-    call_request_done(&caller->call);
-}
-
-static void finish(struct caller *caller)
-{
-    call_close(&caller->call, false);
-    arena_reset(&caller->arena);
-}
-
-/* One whole call; the link goes back to the pool. */
-static void pass(struct caller *caller, bool safe)
-{
-    (void)begin(caller, safe);
-    UNTIL(loop, caller->ready);
-    send_request(caller);
-    UNTIL(loop, caller->end || caller->failed);
-    finish(caller);
-}
-
-/* ---- setting up ---- */
-
-static struct conf_processor conf_of(uint16_t port)
-{
-    static struct addr endpoint;
-    char text[32];
-
-    (void)snprintf(text, sizeof text, "127.0.0.1:%u", (unsigned)port);
-    assert_true(addr_parse(bytes_from_text(text), &endpoint));
-    return (struct conf_processor){
-        .name = "acme",
-        .url = "http://acme.example",
-        .host = "acme.example",
-        .port = 80,
-        .endpoints = &endpoint,
-        .endpoint_count = 1,
-        .connect_ms = 2000,
-        .connections = 2,
-        .link_idle_ms = 55000,
-        .link_age_ms = 300000,
-        .queue = 1,
-        .concurrency = 8,
-    };
-}
-
-static int open_world(void **state)
-{
-    struct addr_listen at;
-    enum err err = ERR_OK;
-    char why[200];
-
-    (void)state;
-    memset(&far, 0, sizeof far);
-    far.answer = ANSWER;
-    loop = loop_open(0);
-    stats = stats_open();
-    assert_true(addr_listen_parse(BYTES("127.0.0.1:0"), &at));
-    far.acceptor = acceptor_open(loop, &at, 64, far_on_accepted, NULL, &err, why, sizeof why);
-    assert_non_null(far.acceptor);
-    const struct upstream_options options = {.loop = loop, .stats = stats};
-    upstream = upstream_open(&options);
-    const struct conf_processor conf = conf_of(acceptor_port(far.acceptor));
-    processor = processor_hold(upstream, &conf, NULL);
-    assert_non_null(processor);
-    processor_use(processor, &conf);
-    return 0;
-}
-
-static int close_world(void **state)
-{
-    (void)state;
-    processor_release(processor);
-    upstream_close(upstream);
-    if (far.acceptor != NULL) {
-        acceptor_close(far.acceptor);
-    }
-    far_close();
-    assert_true(loop_close(loop)); /* every link, timer and block was given back */
-    stats_close(stats);
-    return 0;
-}
-
-static struct processor_state now(void)
-{
-    struct processor_state state;
-
-    processor_state(processor, &state);
-    return state;
-}
+#include "upstream_support.h"
 
 /* ---- tests ---- */
 
@@ -271,7 +23,7 @@ static void test_a_link_is_used_again_after_two_whole_messages(void **state)
     send_request(&second);
     UNTIL(loop, second.end);
     finish(&second);
-    assert_int_equal(far.accepted, 1);
+    assert_int_equal(far->accepted, 1);
     assert_int_equal(now().in_flight, 0);
 }
 
@@ -299,18 +51,18 @@ static void test_an_answer_that_begins_while_the_request_is_queued_costs_the_lin
     struct caller caller;
 
     (void)state;
-    far.answer = NULL;
+    far->answer = NULL;
     (void)begin(&caller, false);
-    UNTIL(loop, caller.ready && far.accepted == 1);
-    stream_pause(far.streams[0]);
+    UNTIL(loop, caller.ready && far->accepted == 1);
+    stream_pause(far->streams[0]);
     assert_int_equal(call_send(&caller.call, parts, 2).err, ERR_OK);
     call_request_done(&caller.call);
     assert_true(call_queued_bytes(&caller.call) > 0);
-    assert_int_equal(stream_write(far.streams[0], &begun, 1).err, ERR_OK);
+    assert_int_equal(stream_write(far->streams[0], &begun, 1).err, ERR_OK);
     UNTIL(loop, caller.head);
-    stream_resume(far.streams[0]);
+    stream_resume(far->streams[0]);
     UNTIL(loop, call_queued_bytes(&caller.call) == 0);
-    assert_int_equal(stream_write(far.streams[0], &rest, 1).err, ERR_OK);
+    assert_int_equal(stream_write(far->streams[0], &rest, 1).err, ERR_OK);
     UNTIL(loop, caller.end);
     finish(&caller);
     assert_int_equal(now().links_idle, 0);
@@ -321,7 +73,7 @@ static void test_bytes_behind_an_answer_cost_the_link(void **state)
     struct caller caller;
 
     (void)state;
-    far.answer = ANSWER "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong";
+    far->answer = ANSWER "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong";
     pass(&caller, true);
     assert_int_equal(caller.body_bytes, 2);
     assert_int_equal(now().links_idle, 0);
@@ -335,7 +87,7 @@ static void test_bytes_on_an_idle_link_close_it(void **state)
     (void)state;
     pass(&caller, true);
     assert_int_equal(now().links_idle, 1);
-    assert_int_equal(stream_write(far.streams[0], &stray, 1).err, ERR_OK);
+    assert_int_equal(stream_write(far->streams[0], &stray, 1).err, ERR_OK);
     UNTIL(loop, now().links_idle == 0);
 }
 
@@ -358,15 +110,15 @@ static void test_an_answer_that_lies_on_an_idle_link_is_not_the_next_calls(void 
 
     (void)state;
     pass(&caller, false);
-    assert_int_equal(stream_write(far.streams[0], &stray, 1).err, ERR_OK);
-    wait_for_arrival(far.streams[0]);
+    assert_int_equal(stream_write(far->streams[0], &stray, 1).err, ERR_OK);
+    wait_for_arrival(far->streams[0]);
     assert_int_equal(begin(&caller, false), CALL_START_WAIT);
     UNTIL(loop, caller.ready);
     send_request(&caller);
     UNTIL(loop, caller.end);
     assert_int_equal(caller.body_bytes, 2);
     finish(&caller);
-    assert_int_equal(far.accepted, 2);
+    assert_int_equal(far->accepted, 2);
     UNTIL(loop, now().links_idle == 1); /* the other was closed for what came */
 }
 
@@ -386,13 +138,13 @@ static void test_a_silent_link_behind_one_that_is_not_is_leased(void **state)
     send_request(&second);
     UNTIL(loop, second.end);
     finish(&second); /* idle since later: the first in line */
-    assert_int_equal(stream_write(far.streams[1], &stray, 1).err, ERR_OK);
-    wait_for_arrival(far.streams[1]);
+    assert_int_equal(stream_write(far->streams[1], &stray, 1).err, ERR_OK);
+    wait_for_arrival(far->streams[1]);
     assert_int_equal(begin(&first, false), CALL_START_READY);
     send_request(&first);
     UNTIL(loop, first.end);
     finish(&first);
-    assert_int_equal(far.accepted, 2);
+    assert_int_equal(far->accepted, 2);
 }
 
 static void test_connection_close_is_obeyed(void **state)
@@ -400,7 +152,7 @@ static void test_connection_close_is_obeyed(void **state)
     struct caller caller;
 
     (void)state;
-    far.answer = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";
+    far->answer = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";
     pass(&caller, true);
     assert_int_equal(now().links_idle, 0);
 }
@@ -411,7 +163,7 @@ static void test_a_link_that_the_processor_ends_while_idle_is_gone(void **state)
 
     (void)state;
     pass(&caller, true);
-    far_close();
+    far_close_streams(far);
     UNTIL(loop, now().links_idle == 0);
 }
 
@@ -420,15 +172,15 @@ static void test_an_end_before_the_answer_is_told_apart_from_one_within(void **s
     struct caller caller;
 
     (void)state;
-    far.answer = NULL;
-    far.shut_after = true;
+    far->answer = NULL;
+    far->shut_after = true;
     pass(&caller, false);
     assert_true(caller.failed);
     assert_int_equal(caller.failure, CALL_CLOSED);
-    far.answer = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf";
+    far->answer = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf";
     pass(&caller, false);
     assert_int_equal(caller.failure, CALL_INCOMPLETE);
-    far.answer = "SMTP ready\r\n\r\n";
+    far->answer = "SMTP ready\r\n\r\n";
     pass(&caller, false);
     assert_int_equal(caller.failure, CALL_MALFORMED);
 }
@@ -438,7 +190,7 @@ static void test_beyond_the_connections_calls_queue_in_order_and_beyond_the_queu
     struct caller held[2], waiting, refused;
 
     (void)state;
-    far.answer = NULL;
+    far->answer = NULL;
     for (int i = 0; i < 2; i++) {
         (void)begin(&held[i], false);
         UNTIL(loop, held[i].ready);
@@ -446,10 +198,10 @@ static void test_beyond_the_connections_calls_queue_in_order_and_beyond_the_queu
     assert_int_equal(begin(&waiting, false), CALL_START_WAIT);
     assert_int_equal(now().queued, 1);
     assert_int_equal(begin(&refused, false), CALL_START_REFUSED);
-    assert_int_equal(refused.refusal, CALL_QUEUE_FULL);
+    assert_int_equal(refused.refusal.why, CALL_QUEUE_FULL);
     finish(&refused);
 
-    far.answer = ANSWER;
+    far->answer = ANSWER;
     send_request(&held[0]);
     UNTIL(loop, held[0].end);
     finish(&held[0]);
@@ -483,12 +235,12 @@ static void test_a_refused_connection_refuses_the_call_and_rests_the_endpoint(vo
     struct caller caller;
 
     (void)state;
-    acceptor_close(far.acceptor);
-    far.acceptor = NULL;
+    acceptor_close(far->acceptor);
+    far->acceptor = NULL;
     turn(loop);
     (void)begin(&caller, false);
     UNTIL(loop, caller.refused);
-    assert_int_equal(caller.refusal, CALL_CONNECT_FAILED);
+    assert_int_equal(caller.refusal.why, CALL_CONNECT_FAILED);
     assert_int_equal(now().endpoints_resting, 1);
     finish(&caller);
 }
@@ -503,12 +255,12 @@ static void test_a_link_whose_caller_left_while_it_connected_serves_the_next(voi
     UNTIL(loop, now().links_idle == 1);
     assert_int_equal(begin(&next, false), CALL_START_READY);
     finish(&next);
-    assert_int_equal(far.accepted, 1);
+    assert_int_equal(far->accepted, 1);
 }
 
 static void test_another_identity_closes_idle_links(void **state)
 {
-    struct conf_processor conf = conf_of(acceptor_port(far.acceptor));
+    struct conf_processor conf = conf_of_ends(1);
     struct caller caller;
 
     (void)state;
@@ -523,10 +275,11 @@ static void test_another_identity_closes_idle_links(void **state)
 
 static void test_settings_that_are_held_but_never_used_change_nothing(void **state)
 {
-    struct conf_processor conf = conf_of(1); /* nobody listens there */
+    struct conf_processor conf = conf_of_ends(1);
     struct caller caller;
 
     (void)state;
+    addr_set_port(&conf.endpoints[0], 1); /* nobody listens there */
     pass(&caller, true);
     conf.tls_server_name = "other.example";
     assert_ptr_equal(processor_hold(upstream, &conf, NULL), processor);
@@ -534,12 +287,12 @@ static void test_settings_that_are_held_but_never_used_change_nothing(void **sta
     assert_int_equal(now().links_idle, 1);
     pass(&caller, false);
     assert_true(caller.end);
-    assert_int_equal(far.accepted, 1);
+    assert_int_equal(far->accepted, 1);
 }
 
 static void test_another_name_does_not_keep_the_addresses_of_the_old_one(void **state)
 {
-    struct conf_processor conf = conf_of(acceptor_port(far.acceptor));
+    struct conf_processor conf = conf_of_ends(1);
     struct caller caller;
 
     (void)state;
