@@ -103,6 +103,7 @@ static void window_clear(struct breaker *breaker, uint64_t now_us)
     memset(breaker->callers_slow, 0, sizeof(breaker->callers_slow));
     breaker->ok = breaker->failed = breaker->slow = 0;
     breaker->in_a_row = 0;
+    breaker->answered_calls = 0;
     row_end(breaker);
     breaker->bucket_us = now_us;
 }
@@ -344,7 +345,18 @@ static bool is_slow(const struct breaker *breaker)
            is_reached_without_any(breaker, all, tally_slow_of, breaker->settings.slow_at_permille);
 }
 
-/* So many of this era can be silent at once: places that calls of an era before still hold are not to be had. */
+/*
+ * Where calls came often, and one that began then is overdue, it alone will do:
+ * balancing leaves a silent endpoint alone, and five would not come together.
+ * A slow call after a lull is no such thing.
+ */
+static bool fell_silent(const struct breaker *breaker, const struct breaker_flight *oldest)
+{
+    return breaker->answered_calls >= breaker->settings.min_requests &&
+           elapsed_us(breaker->answered_us, oldest->began_us) < breaker->bucket_length_us;
+}
+
+/* Of this era so many can be overdue at once: places that calls of an era before still hold are not to be had. */
 static uint32_t silent_min(const struct breaker *breaker)
 {
     uint32_t past = breaker->in_flight - breaker->era_in_flight;
@@ -352,18 +364,23 @@ static uint32_t silent_min(const struct breaker *breaker)
     return places < BREAKER_SILENT_MIN ? places : BREAKER_SILENT_MIN;
 }
 
-/* Answers alone break a silence: callers that leave and calls that are given up are what it is made of. */
-static bool is_silent(const struct breaker *breaker)
+/*
+ * Younger calls are in flight as well, and answers came after the oldest began,
+ * whenever a busy processor stops: neither says that it lives. An answer does,
+ * and nothing else: callers that leave and calls that are given up are what silence is made of.
+ */
+static bool is_silent(const struct breaker *breaker, uint64_t now_us)
 {
-    if (breaker->overdue < breaker->era_in_flight || breaker->overdue < silent_min(breaker)) {
+    if (breaker->overdue == 0 || elapsed_us(breaker->answered_us, now_us) <= breaker->settings.slow_us) {
         return false;
     }
     const struct breaker_flight *oldest = oldest_of(&breaker->flights_overdue);
     bool one_caller = breaker->callers_overdue[oldest->caller] == breaker->overdue;
-    return breaker->answered_us <= oldest->began_us && !(one_caller && others_are_well(breaker, oldest->caller));
+    return (breaker->overdue >= silent_min(breaker) || fell_silent(breaker, oldest)) &&
+           !(one_caller && others_are_well(breaker, oldest->caller));
 }
 
-static enum breaker_cause cause_to_open(const struct breaker *breaker)
+static enum breaker_cause cause_to_open(const struct breaker *breaker, uint64_t now_us)
 {
     if (is_unreached(breaker)) {
         return BREAKER_CAUSE_UNREACHED;
@@ -374,7 +391,7 @@ static enum breaker_cause cause_to_open(const struct breaker *breaker)
     if (is_slow(breaker)) {
         return BREAKER_CAUSE_SLOW;
     }
-    return is_silent(breaker) ? BREAKER_CAUSE_SILENT : BREAKER_CAUSE_NONE;
+    return is_silent(breaker, now_us) ? BREAKER_CAUSE_SILENT : BREAKER_CAUSE_NONE;
 }
 
 /* ---- states ---- */
@@ -461,7 +478,7 @@ static bool several_call(const struct breaker *breaker)
 
 static bool judge_closed(struct breaker *breaker, uint64_t random, uint64_t now_us)
 {
-    enum breaker_cause cause = cause_to_open(breaker);
+    enum breaker_cause cause = cause_to_open(breaker, now_us);
     if (cause == BREAKER_CAUSE_NONE) {
         return false;
     }
@@ -642,9 +659,8 @@ bool breaker_end(struct breaker *breaker, struct breaker_flight *flight, enum br
                 flight->overdue;
     window_slide(breaker, now_us);
     flight_leave(breaker, flight);
-    if (outcome == BREAKER_OK || outcome == BREAKER_FAILED) {
-        breaker->answered_us = now_us;
-    }
+    bool answered = outcome == BREAKER_OK || outcome == BREAKER_FAILED;
+    breaker->answered_us = answered ? now_us : breaker->answered_us;
     if (flight->era != breaker->era) {
         return false;
     }
@@ -652,6 +668,7 @@ bool breaker_end(struct breaker *breaker, struct breaker_flight *flight, enum br
         return !flight->overdue && judge_probe(breaker, flight->caller, slow ? BREAKER_TIMED_OUT : outcome, random, now_us);
     }
     count_outcome(breaker, flight->caller, outcome, slow);
+    breaker->answered_calls = answered ? breaker->ok + breaker->failed : breaker->answered_calls;
     count_in_a_row(breaker, flight->caller, outcome);
     count_failed_in_a_row(breaker, flight->caller, outcome);
     if (breaker->state != BREAKER_CLOSED || breaker->forced != BREAKER_AUTO) {

@@ -4,7 +4,7 @@
  * one for each route at a processor (its application's 500s). Values and `now`
  * in, a verdict and a change to tell out; no clock, no loop, no memory.
  *
- *   CLOSED --too many fail, are slow, or all in flight are silent--> OPEN
+ *   CLOSED --too many fail or are slow, or no answer comes at all--> OPEN
  *   OPEN --its time is over, or two checks passed--> HALF_OPEN, in stages that let more and more through
  *   HALF_OPEN --a probe failed--> OPEN, for longer      HALF_OPEN --the last stage is through--> CLOSED
  *
@@ -35,7 +35,8 @@
 #define BREAKER_UNREACHED_MAX 5 /* connects and timeouts in a row that open it at once */
 #define BREAKER_FAILED_MAX 20   /* failures in a row that open it whatever the window holds, if min_requests is not more, */
 #define BREAKER_OTHERS_MIN 5    /* and so many of them are not of the one caller with the most */
-#define BREAKER_SILENT_MIN 5    /* calls in flight, all overdue, that open it at once; fewer where `places` is lower */
+/* Overdue calls that open it if no answer comes; fewer where `places` is lower, one where it was busy until it fell silent. */
+#define BREAKER_SILENT_MIN 5
 /* For so long after HALF_OPEN began a payment waits for something else to be the first probe. */
 #define BREAKER_WAIT_KEYED_US UINT64_C(1000000) /* one that the processor executes once whatever happens */
 #define BREAKER_WAIT_BARE_US UINT64_C(5000000)  /* any other */
@@ -57,7 +58,7 @@ enum breaker_cause {
     BREAKER_CAUSE_UNREACHED, /* so many connects or timeouts in a row */
     BREAKER_CAUSE_FAILURES,  /* the share of calls that failed, or so many in a row */
     BREAKER_CAUSE_SLOW,      /* the share of calls that are slow, overdue ones included */
-    BREAKER_CAUSE_SILENT,    /* all in flight are overdue, and nothing has completed since the oldest began */
+    BREAKER_CAUSE_SILENT,    /* calls are overdue, and for as long as a call may take no answer has come */
     BREAKER_CAUSE_PROBE,     /* a probe failed */
     BREAKER_CAUSE_TIME,      /* its time was over: it may be probed */
     BREAKER_CAUSE_CHECKS,    /* checks pass: it may be probed sooner */
@@ -145,6 +146,7 @@ struct breaker {
     uint32_t failed_in_a_row;     /* whatever way; the slots below saturate */
     uint16_t row_failed[BREAKER_CALLERS]; /* of each caller */
     uint64_t answered_us;         /* when an answer last came; 0: none did */
+    uint32_t answered_calls;      /* in the window then */
     /* Calls in flight, of struct breaker_flight, the oldest first in each, and each list older than the one before. */
     struct list flights, flights_overdue, flights_past; /* past: of an era before */
     uint32_t in_flight;           /* in all three */
