@@ -109,7 +109,8 @@ static void test_a_path_and_a_status_are_of_http(void **state)
                  "weir.yaml: 2 errors: not loaded\n");
     assert_says(WITH("health: {path: /up, type: tls}"), "health.path is of http checks, and these are tls\n");
     /* What was refused is not concluded from. */
-    assert_does_not_say(WITH("health: {path: /up, type: tpc}"), "is of http checks");
+    assert_says(WITH("health: {path: /up, type: tpc}"), "weir.yaml: 1 error: not loaded\n");
+    assert_says(WITH("health: {type: tpc}"), "weir.yaml: 1 error: not loaded\n");
 }
 
 static void test_tls_is_asked_of_who_speaks_it(void **state)
