@@ -117,9 +117,16 @@ static char *put_routing(char *at, const struct exchange *x)
         return at;
     }
     at = put_route(at, x);
+    if (x->move == MOVE_DONE) {
+        const struct conf *conf = generation_conf(x->generation);
+        at = put_own(at, KEY_OF_TEXT("weir.failover_from"), bytes_from_text(conf->processors[x->route->conf->processor].name));
+    }
+    if (x->again != AGAIN_NO) {
+        at = bytes_put(at, BYTES(",\"weir.sent_again\":true"));
+    }
     if (x->call.state != CALL_IDLE) {
         at = put_own(at, KEY_OF_TEXT("server.address"), bytes_from_text(call_endpoint_text(&x->call)));
-        at = put_number(at, KEY("weir.attempts"), (uint64_t)x->call.attempts + x->link_tries);
+        at = put_number(at, KEY("weir.attempts"), (uint64_t)x->call.attempts + x->attempts);
         at = bytes_put(at, x->call.reused ? BYTES(",\"weir.link_reused\":true") : BYTES(",\"weir.link_reused\":false"));
     }
     return at;

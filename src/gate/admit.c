@@ -6,6 +6,7 @@
  */
 #include "claim.h"
 #include "limits.h"
+#include "shedding.h"
 
 #include <stdio.h>
 
@@ -58,6 +59,8 @@ static enum admit refuse(struct claim *claim, enum reason reason, const char *wh
     return ADMIT_ENDED;
 }
 
+static enum admit follow(struct claim *claim, struct idem_next next);
+
 /* Waits for the first with this key, or says that it is at work. */
 static enum admit wait_for(struct claim *claim, struct claim *first)
 {
@@ -78,6 +81,47 @@ static enum admit wait_for(struct claim *claim, struct claim *first)
     x->gate->waiters_count++;
     timer_set(&x->timer, claim->wait_due_us < x->total_due_us ? claim->wait_due_us : x->total_due_us);
     return ADMIT_WAIT;
+}
+
+/* ---- who is shed, unless its key is known ---- */
+
+static enum admit shed(struct exchange *x)
+{
+    shedding_count(x);
+    exchange_end(x, REASON_SHED, ENDED_BY_WEIR, "more comes in than can be served: requests of its class wait, but for replays");
+    return ADMIT_ENDED;
+}
+
+/* Looks for a record before it asks for one. Another with this key here knows that there is one. */
+static enum admit look_first(struct claim *claim)
+{
+    struct exchange *x = claim->exchange;
+    const struct idem_op op = {.kind = IDEM_READ, .name = claim->name};
+    if (first_with_key(claim) != NULL) {
+        x->known_only = false;
+        return follow(claim, idem_step(&claim->driver, &(struct idem_event){.kind = IDEM_ON_REQUEST}));
+    }
+    if (x->gate->store != NULL) {
+        claim->call = store_ask(x->gate->store, &op, false, generation_conf(x->generation)->store.begin_timeout_ms,
+                                admit_on_reply, claim);
+    }
+    timer_set(&x->timer, x->total_due_us);
+    return claim->call != NULL ? ADMIT_WAIT : shed(x);
+}
+
+static enum admit looked(struct claim *claim)
+{
+    struct exchange *x = claim->exchange;
+    if (claim->status != STORE_OK || claim->result.verdict == IDEM_NONE) {
+        return shed(x);
+    }
+    if (x->client == NULL) {
+        exchange_end(x, REASON_CLIENT_GONE, ENDED_BY_CLIENT, x->why);
+        return ADMIT_ENDED;
+    }
+    x->known_only = false;
+    claim->replied = false;
+    return follow(claim, idem_step(&claim->driver, &(struct idem_event){.kind = IDEM_ON_REQUEST}));
 }
 
 /* ---- the store ---- */
@@ -120,11 +164,11 @@ static void note_begun(struct claim *claim)
     claim->bound_us = age_us < now_us ? now_us - age_us : 1; /* a record may be older than this machine's boot */
 }
 
-/* single_shot was allowed for the store that is configured; after a reload another one may still be open. */
+/* What needs to trust its store was allowed for the one that is configured; after a reload another one may still be open. */
 static bool may_rely_on_store(const struct claim *claim)
 {
     const struct exchange *x = claim->exchange;
-    return !claim->driver.single_shot || store_is(x->gate->store, &generation_conf(x->generation)->store);
+    return !claim->needs_trust || store_is(x->gate->store, &generation_conf(x->generation)->store);
 }
 
 static enum admit begin(struct claim *claim)
@@ -150,7 +194,7 @@ static enum admit begin(struct claim *claim)
     claim->lease_due_us = x->now_us + CLAIM_LEASE_MS * CLOCK_US_PER_MS;
     timer_set(&x->timer, x->total_due_us);
     if (x->gate->store != NULL && may_rely_on_store(claim)) {
-        claim->call = store_ask(x->gate->store, &op, claim->driver.single_shot, x->gate->generation->conf->store.begin_timeout_ms,
+        claim->call = store_ask(x->gate->store, &op, claim->needs_trust, x->gate->generation->conf->store.begin_timeout_ms,
                                 admit_on_reply, claim);
     }
     if (claim->call != NULL) {
@@ -164,7 +208,7 @@ static enum admit begin(struct claim *claim)
 static const char *store_words(const struct claim *claim)
 {
     const struct gate *gate = claim->exchange->gate;
-    const char *trouble = gate->store != NULL ? store_trouble(gate->store, claim->driver.single_shot) : "the store is not open";
+    const char *trouble = gate->store != NULL ? store_trouble(gate->store, claim->needs_trust) : "the store is not open";
     if (trouble != NULL) {
         return trouble;
     }
@@ -310,6 +354,9 @@ bool admit_asks(const struct exchange *x)
 
 static enum admit no_key(struct exchange *x)
 {
+    if (x->known_only) {
+        return shed(x);
+    }
     if (!x->route->conf->idempotency.required) {
         return ADMIT_GO;
     }
@@ -341,7 +388,7 @@ static enum admit first_step(struct exchange *x)
         return ADMIT_ENDED;
     }
     x->claim = claim;
-    return follow(claim, idem_step(&claim->driver, &(struct idem_event){.kind = IDEM_ON_REQUEST}));
+    return x->known_only ? look_first(claim) : follow(claim, idem_step(&claim->driver, &(struct idem_event){.kind = IDEM_ON_REQUEST}));
 }
 
 static enum admit time_is_over(struct claim *claim)
@@ -369,6 +416,10 @@ enum admit admit_step(struct exchange *x)
     }
     if (claim->awaited != NULL || claim->call != NULL) {
         return ADMIT_WAIT;
+    }
+    admit = x->known_only ? looked(claim) : ADMIT_GO;
+    if (admit != ADMIT_GO) {
+        return admit;
     }
     if (claim->elsewhere) {
         return refuse(claim, REASON_KEY_IN_PROGRESS, "");
@@ -405,7 +456,7 @@ void admit_on_renewal(struct timer *timer)
     struct idem_op op;
     claim_op(claim, IDEM_RENEW, &op);
     claim->renewed_us = loop_now_us(gate->options.loop);
-    claim->renewing = store_ask(gate->store, &op, claim->driver.single_shot, CLAIM_LEASE_MS / 3, on_renewed, claim);
+    claim->renewing = store_ask(gate->store, &op, claim->needs_trust, CLAIM_LEASE_MS / 3, on_renewed, claim);
 }
 
 bool admit_may_send(const struct claim *claim)

@@ -173,13 +173,12 @@ void claim_bind(struct claim *claim, const struct keyring *ring, const char *pro
 }
 
 /* 36 characters in the form of a UUID (RFC 9562 version 8): fits every processor that takes keys. */
-static struct bytes derive_key(const struct claim *claim, const struct keyring *ring, const struct scope *scope,
-                               struct bytes key, char text[37])
+static struct bytes derive_key(const struct claim *claim, const struct keyring *ring, const char *processor, char text[37])
 {
+    const struct scope scope = scope_of(claim->exchange);
     uint8_t hash[32];
-    char kind = (char)scope->kind;
-    const struct bytes parts[] = {BYTES("upstream"), bytes_of(&kind, 1), scope->text, key,
-                                  bytes_from_text(claim->exchange->processor_conf->name)};
+    char kind = (char)scope.kind;
+    const struct bytes parts[] = {BYTES("upstream"), bytes_of(&kind, 1), scope.text, claim->key, bytes_from_text(processor)};
     keyring_hash(ring, KEYRING_INDEX, parts, 5, hash);
     hash[6] = (uint8_t)(0x80 | (hash[6] & 0x0f));
     hash[8] = (uint8_t)(0x80 | (hash[8] & 0x3f));
@@ -206,19 +205,32 @@ static bool seal_key(struct claim *claim, const struct keyring *ring)
     return true;
 }
 
+bool claim_move(struct claim *claim, const struct route_ready *route)
+{
+    struct exchange *x = claim->exchange;
+    const struct keyring *ring = x->generation->parts.keyring;
+    const char *processor = route->processor_conf->name;
+    char derived[37];
+    bool passes = claim->conf->upstream_key == CONF_UPSTREAM_KEY_PASSTHROUGH;
+    claim->upstream_key = passes ? claim->key : arena_copy(&x->arena, derive_key(claim, ring, processor, derived));
+    if (claim->upstream_key.at == NULL || !seal_key(claim, ring)) {
+        return false;
+    }
+    claim_bind(claim, ring, processor);
+    claim->resend_ms = claim->driver.single_shot ? 0 : profile_resend_ms(route->profile, x->head->path, route->total_ms);
+    return true;
+}
+
 static bool name_claim(struct claim *claim, struct bytes key)
 {
     struct exchange *x = claim->exchange;
     const struct keyring *ring = x->generation->parts.keyring;
     const struct scope scope = scope_of(x);
-    char derived[37];
     claim_name_record(claim, &scope, key);
-    bool passes = claim->conf->upstream_key == CONF_UPSTREAM_KEY_PASSTHROUGH;
-    claim->upstream_key = arena_copy(&x->arena, passes ? key : derive_key(claim, ring, &scope, key, derived));
-    if (claim->upstream_key.at == NULL || !seal_key(claim, ring) || !print_request(claim, ring)) {
+    claim->key = arena_copy(&x->arena, key);
+    if (claim->key.at == NULL || !claim_move(claim, x->route) || !print_request(claim, ring)) {
         return false;
     }
-    claim_bind(claim, ring, x->processor_conf->name);
     digest_random(claim->owner, sizeof claim->owner);
     return true;
 }
@@ -246,11 +258,10 @@ struct claim *claim_make(struct exchange *x, struct bytes key)
         return NULL;
     }
     claim->conf = &x->route->conf->idempotency;
-    claim->driver.single_shot = claim->conf->mode == CONF_MODE_SINGLE_SHOT;
+    claim->needs_trust = claim->conf->mode != CONF_MODE_STICKY;
+    claim->driver.may_move = claim->conf->mode == CONF_MODE_FAILOVER;
+    claim->driver.single_shot = claim->needs_trust && !(claim->driver.may_move && x->route->profile->deduplicates);
     claim->driver.pass_when_down = claim->conf->pass_when_down;
-    if (!claim->driver.single_shot) {
-        claim->resend_ms = profile_resend_ms(x->route->profile, x->head->path, x->route->total_ms);
-    }
     return name_claim(claim, key) ? claim : NULL;
 }
 

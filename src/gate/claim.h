@@ -37,9 +37,11 @@ struct claim {
     uint8_t owner[IDEM_OWNER_BYTES];
     uint8_t print[IDEM_PRINT_BYTES];
     uint8_t bind[IDEM_BIND_BYTES];   /* for the processor and upstream key that it is sent with */
+    struct bytes key;                /* the client's, plain; in the arena */
     struct bytes upstream_key;       /* plain; in the arena */
     struct bytes sealed_key;         /* in the arena */
     uint64_t resend_ms;              /* 0: never twice */
+    bool needs_trust;                /* what the store says must be true and last: single_shot, failover */
 
     /* the store */
     struct store_call *call;         /* of BEGIN or COMPLETE, while we wait for it; else NULL */
@@ -81,6 +83,8 @@ WEIR_MUSTCHECK struct claim *claim_make(struct exchange *x, struct bytes key);
 WEIR_MUSTCHECK struct claim *claim_new(struct exchange *x);
 /* Its name: the record of `key` in `scope`. */
 void claim_name_record(struct claim *claim, const struct scope *scope, struct bytes key);
+/* All that it says of the processor that it is sent to: that of this route. False: no memory. */
+WEIR_MUSTCHECK bool claim_move(struct claim *claim, const struct route_ready *route);
 /* What the record is bound to: this processor, and the claim's upstream key there. */
 void claim_bind(struct claim *claim, const struct keyring *ring, const char *processor);
 /* For whom an upstream key is sealed: this record alone. */

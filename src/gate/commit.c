@@ -31,7 +31,7 @@ static bool settle(struct claim *claim, const struct idem_op *op, store_done don
 {
     struct store *store = claim->exchange->gate->store;
     struct store_call *call =
-        store != NULL ? store_ask(store, op, claim->driver.single_shot, 0, done, claim) : NULL;
+        store != NULL ? store_ask(store, op, claim->needs_trust, 0, done, claim) : NULL;
     if (done != NULL) {
         claim->call = call;
     }

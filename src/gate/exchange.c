@@ -10,9 +10,12 @@
  *                              ADMIT   keyed: claim the key's record --> store
  *                                      within its limits; else a token   policy/lease
  *                              LINK    choose an endpoint, get a link -> upstream/call
+ *                                      or another processor, if nothing   failover.c
+ *                                      was sent and the route has one
  *  =================== first byte out: money may move from here ==================
  *                              SEND    head and body ----------------->  upstream/link
- *                              WAIT    for the answer's head
+ *                              WAIT    for the answer's head; an attempt that broke may be
+ *                                      made once more, to the same one    again.c
  *  answer <------------------  RELAY   as it comes, with back-pressure; a keyed one is held for
  *                              COMMIT  the record, 50 ms at most ------> store
  *                              LATE    answered unknown: listens on, for the record alone
@@ -95,6 +98,7 @@ static void take_route(struct exchange *x, struct route_ready *route)
     x->route = route;
     x->processor = route->processor;
     x->processor_conf = route->processor_conf;
+    x->circuit = route->circuit;
     x->keyed = route->profile->key_place == KEY_IN_HEADER &&
                http_head_find_name(head, route->profile->key) != NULL;
     x->streams_request = route->conf->stream_request;
@@ -137,7 +141,10 @@ static enum step step_route(struct exchange *x)
     if (head->framing == HTTP_FRAMING_LENGTH && head->content_length > body_max) {
         return end_here(x, REASON_BODY_TOO_LARGE, ENDED_BY_CLIENT, "Content-Length is above the limit");
     }
-    if (shedding_refuses(x)) { /* turning away costs nearly half of serving: who waits for it does not ask again meanwhile */
+    bool sheds = shedding_refuses(x);
+    x->known_only = sheds && !x->streams_request && claim_concerns(x); /* a key: it may be a replay */
+    if (sheds && !x->known_only) { /* turning away costs nearly half of serving: who waits for it does not ask again meanwhile */
+        shedding_count(x);
         exchange_refuse(x, REASON_SHED, ENDED_BY_WEIR, "more comes in than can be served: requests of its class wait",
                         shedding_hold_us(x));
         return STEP_NEXT;
@@ -201,43 +208,9 @@ static enum step step_admit(struct exchange *x)
 
 /* ---- LINK ---- */
 
-static enum step open_call(struct exchange *x)
-{
-    const char *words = "";
-    enum call_refusal refusal = CALL_DOWN;
-    bool head_request = bytes_equal(x->head->method, BYTES("HEAD"));
-    switch (call_open(&x->call, x->processor, &x->arena, x->safe_method, head_request, &exchange_call_ops, x, &refusal,
-                      &words)) {
-    case CALL_START_READY:
-        x->link_ready = true;
-        return STEP_NEXT;
-    case CALL_START_WAIT:
-        timer_set(&x->timer, x->total_due_us);
-        return STEP_WAIT;
-    case CALL_START_REFUSED:
-        return end_here(x, reason_of_refusal(refusal), ENDED_BY_PROCESSOR, words);
-    }
-    return STEP_WAIT;
-}
-
 static enum step step_link(struct exchange *x)
 {
-    CHECK(!x->handed_over);
-    if (x->fault != HTTP_FAULT_NONE) { /* a streamed body broke while the link was being made */
-        return end_here(x, reason_of_fault(x->fault), ended_by_fault(x->fault), x->fault_text);
-    }
-    if (x->refused) {
-        return end_here(x, reason_of_refusal(x->refusal), ENDED_BY_PROCESSOR, x->why);
-    }
-    if (x->timed_out) {
-        return end_here(x, REASON_DEADLINE_BEFORE_SEND, ENDED_BY_TIMEOUT, "no link to the processor in time");
-    }
-    if (x->call.state == CALL_IDLE) {
-        return shedding_refuses_link(x)
-                   ? end_here(x, REASON_SHED, ENDED_BY_WEIR, "the rest of the processor's concurrency is kept for payments")
-                   : open_call(x);
-    }
-    if (!x->link_ready) {
+    if (!link_step(x)) {
         return STEP_WAIT;
     }
     x->now_us = clock_now_us(); /* what went before is weir's own part of the time */
@@ -250,11 +223,10 @@ static enum step step_link(struct exchange *x)
 /* No byte was taken, so another link may try; a few times at most. */
 static enum step try_another_link(struct exchange *x, enum err err)
 {
-    call_close(&x->call, true);
-    x->link_ready = false;
-    x->head_sent = false;
+    uint64_t wait_us = 0; /* what reached nobody need not wait */
+    again_drop_call(x);
     exchange_enter(x, PHASE_LINK);
-    if (++x->link_tries > 2) {
+    if (++x->link_tries > 2 || !processor_take_retry(x->processor, false, x->link_tries, &wait_us)) {
         return end_here(x, REASON_CONNECT_FAILED, ENDED_BY_PROCESSOR, err_sentence(err));
     }
     return STEP_NEXT;
@@ -271,6 +243,23 @@ static enum step request_out(struct exchange *x)
 static bool client_owes_body(const struct exchange *x)
 {
     return x->head_sent && x->body.len == 0 && !x->request_whole;
+}
+
+/* The last look before the first byte. */
+static bool may_still_send(struct exchange *x)
+{
+    if (x->handed_over) {
+        return true;
+    }
+    if (x->now_us >= x->total_due_us) {
+        exchange_end(x, REASON_DEADLINE_BEFORE_SEND, ENDED_BY_TIMEOUT, "the request's time was over before it could be sent");
+        return false;
+    }
+    if (x->claim != NULL && !admit_may_send(x->claim)) {
+        exchange_end(x, REASON_DEADLINE_BEFORE_SEND, ENDED_BY_WEIR, "the lease on the key's record may be over");
+        return false;
+    }
+    return true;
 }
 
 static enum step wait_in_send(struct exchange *x)
@@ -292,7 +281,7 @@ static enum step send_timed_out(struct exchange *x)
 static enum step send_broke(struct exchange *x, enum err err)
 {
     if (x->handed_over) {
-        return end_here(x, REASON_WRITE_FAILED, ENDED_BY_PROCESSOR, err_sentence(err));
+        return again_begin(x) ? STEP_NEXT : end_here(x, REASON_WRITE_FAILED, ENDED_BY_PROCESSOR, err_sentence(err));
     }
     if (err == ERR_FULL) {
         return end_here(x, REASON_HEADER_TOO_LARGE, ENDED_BY_CLIENT, "the head does not fit with what weir adds");
@@ -312,8 +301,8 @@ static enum step step_send(struct exchange *x)
     if (x->timed_out) {
         return send_timed_out(x);
     }
-    if (x->claim != NULL && !x->handed_over && !admit_may_send(x->claim)) {
-        return end_here(x, REASON_DEADLINE_BEFORE_SEND, ENDED_BY_WEIR, "the lease on the key's record may be over");
+    if (!may_still_send(x)) {
+        return STEP_WAIT;
     }
     while (!x->call.request_done) {
         if (call_queued_bytes(&x->call) > STREAM_QUEUE_HIGH_BYTES) {
@@ -342,7 +331,7 @@ static enum step step_wait(struct exchange *x)
         return STEP_NEXT;
     }
     if (x->failed) {
-        return end_here(x, reason_of_failure(x->failure), ENDED_BY_PROCESSOR, x->why);
+        return again_begin(x) ? STEP_NEXT : end_here(x, reason_of_failure(x->failure), ENDED_BY_PROCESSOR, x->why);
     }
     if (x->timed_out) {
         return end_here(x, REASON_RESPONSE_TIMEOUT, ENDED_BY_TIMEOUT, "no answer in time");
@@ -376,7 +365,7 @@ static enum step hold_answer(struct exchange *x)
         return STEP_NEXT;
     }
     if (x->failed) {
-        return end_here(x, reason_of_failure(x->failure), ENDED_BY_PROCESSOR, x->why);
+        return again_begin(x) ? STEP_NEXT : end_here(x, reason_of_failure(x->failure), ENDED_BY_PROCESSOR, x->why);
     }
     if (x->timed_out) {
         return end_here(x, REASON_RESPONSE_TIMEOUT, ENDED_BY_TIMEOUT, "the answer was not complete in time");

@@ -23,6 +23,20 @@ char exchange_phase_letter(enum exchange_phase phase);
 /* Who ended an exchange; the first letter of the access line's cause. */
 enum ended_by { ENDED_NORMAL, ENDED_BY_CLIENT, ENDED_BY_PROCESSOR, ENDED_BY_WEIR, ENDED_BY_TIMEOUT };
 
+/* Whether it is sent once more to the same processor. */
+enum again {
+    AGAIN_NO,
+    AGAIN_RESTS,  /* its timer runs until it may */
+    AGAIN_FRESH,  /* on its way, on a new link */
+};
+
+/* Whether it goes to its route's other processor, since nothing could be sent to the first. */
+enum move {
+    MOVE_NO,
+    MOVE_BINDING, /* its record is being bound to the other */
+    MOVE_DONE,    /* it went there: no third one is tried */
+};
+
 struct exchange {
     struct gate *gate;                /* borrowed */
     struct generation *generation;    /* held: the one it began with */
@@ -50,15 +64,18 @@ struct exchange {
     struct route_ready *route;        /* in the generation; NULL: none yet */
     struct processor *processor;      /* whom it is sent to: the route's, or its record's. Held by the generation */
     const struct conf_processor *processor_conf;
+    struct circuit *circuit;          /* the breaker of its route's calls there; NULL: no memory for one */
     struct claim *claim;              /* on the record of its key; in the arena; NULL: none */
     struct limited *limited;          /* the limits that apply; in the arena; NULL: none do */
     bool safe_method, keyed, streams_request;
     bool held;                        /* it is refused: its body is thrown away, and its answer waits for that, or longer */
     uint64_t held_until_us;
     bool asks_outcome;                /* it is a question to weir itself */
+    bool known_only;                  /* it is shed, unless its key has a record: what is known costs little, and ends doubt */
     bool admitted;                    /* the way to its record is through: it has it, or needs none */
     bool head_sent;                   /* the request's head went to the link */
-    bool handed_over;                 /* a byte of this very request was taken; `sent` may be older */
+    size_t body_sent;                 /* of `body`, where that is kept for another attempt; else what was sent is gone from it */
+    bool handed_over;                 /* a byte of this attempt was taken; `sent` may be older */
     char request_id[REQUEST_ID_BYTES + 1];
 
     /* what callbacks recorded, for the next step */
@@ -70,13 +87,19 @@ struct exchange {
     bool answer_whole;
     enum http_fault fault;
     const char *fault_text;
-    enum call_refusal refusal;
+    enum reason refused_reason;
+    enum ended_by refused_by;
+    uint64_t refused_us;              /* for how long it had better wait before it comes again; 0: nothing is known */
     enum call_failure failure;
     const struct http_head *answer_head; /* in the arena */
 
     /* the answer */
     struct call call;
     uint8_t link_tries;               /* links that broke before a byte was taken */
+    uint32_t attempts;                /* links asked for in calls that are over */
+    enum again again;                 /* only again.c writes it */
+    struct bytes avoid;               /* address of the endpoint that it was tried at; with NUL, in the arena */
+    enum move move;                   /* to another processor; only failover.c writes it */
     bool answer_begun;                /* its head went to the client */
     bool answer_paused;               /* the processor is held back for the client's sake */
     enum idem_class answer_class;     /* what the processor's answer proves; valid with answer_head */
@@ -146,6 +169,8 @@ enum reason reason_of_fault(enum http_fault fault);
 /* Want of room is weir's own doing; every other fault is the request's. */
 enum ended_by ended_by_fault(enum http_fault fault);
 enum reason reason_of_refusal(enum call_refusal refusal);
+/* A breaker's word is weir's own. */
+enum ended_by ended_by_refusal(enum call_refusal refusal);
 enum reason reason_of_failure(enum call_failure failure);
 
 /*
@@ -163,6 +188,36 @@ void forward_mark_sent(struct exchange *x);
 /* Tells an unknown outcome that no record tells of. */
 void unknown_note(struct exchange *x);
 void unknown_find_series(struct gate *gate);
+
+/* exchange_link.c */
+/* LINK. True: it has a link, and may be sent. False: it waits, or it is over. */
+bool link_step(struct exchange *x);
+
+/* exchange_events.c: no link; records. `wait_us`: for how long it had better not come again, 0: nothing is known. */
+void exchange_note_refused(struct exchange *x, enum reason reason, enum ended_by by, const char *why, uint64_t wait_us);
+void exchange_call_refused(struct exchange *x, const struct call_refused *refused);
+
+/* failover.c */
+enum failover {
+    FAILOVER_NONE,  /* it may not go elsewhere */
+    FAILOVER_GO,    /* it is another processor's now: ask that one for a link */
+    FAILOVER_WAIT,  /* its record is being bound to that one */
+    FAILOVER_ENDED, /* that could not be done: answered */
+};
+/* Nothing was sent, and the processor that was asked cannot take it. */
+enum failover failover_begin(struct exchange *x);
+/* MOVE_BINDING: what the store said. */
+enum failover failover_step(struct exchange *x);
+
+/* again.c */
+/* Whether what was sent of the request is kept, so that it could be sent once more. */
+bool again_keeps_body(const struct exchange *x);
+/* It was sent, and the attempt broke without an answer. True: it goes to the same processor once more, from LINK on. */
+bool again_begin(struct exchange *x);
+/* AGAIN_RESTS: its time has come. */
+void again_rested(struct exchange *x);
+/* Its call is over and another one may follow. */
+void again_drop_call(struct exchange *x);
 
 /* relay.c */
 /* Writes what has arrived of the answer to the client. */

@@ -67,6 +67,11 @@ bool exchange_choose_processor(struct exchange *x, const char *name)
             }
             x->processor = x->generation->processors[i];
             x->processor_conf = &conf->processors[i];
+            if (x->route->failover != NULL && x->route->failover->processor == x->processor) {
+                x->route = x->route->failover; /* an earlier request with its key was moved there */
+            }
+            x->circuit = x->route->processor == x->processor ? x->route->circuit
+                                                             : processor_circuit(x->processor, x->route->conf->name);
             return true;
         }
     }

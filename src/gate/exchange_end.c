@@ -148,13 +148,13 @@ void exchange_end(struct exchange *x, enum reason reason, enum ended_by by, cons
 
 void exchange_finish(struct exchange *x)
 {
-    bool failed = x->ended_by == ENDED_BY_PROCESSOR || (x->ended_by == ENDED_BY_TIMEOUT && exchange_sent(x));
+    bool timed_out = x->reason == REASON_RESPONSE_TIMEOUT && x->ended_by == ENDED_BY_TIMEOUT && x->handed_over;
     timer_stop(&x->timer);
     if (x->phase == PHASE_LATE) {
         x->gate->late_count--;
     }
     exchange_enter(x, PHASE_DONE);
-    call_close(&x->call, failed);
+    call_close(&x->call, timed_out);
     loop_defer(x->gate->options.loop, &x->release);
 }
 

@@ -98,12 +98,24 @@ static void on_ready(void *owner)
     x->link_ready = true;
 }
 
-static void on_refused(void *owner, enum call_refusal why, const char *words)
+void exchange_note_refused(struct exchange *x, enum reason reason, enum ended_by by, const char *why, uint64_t wait_us)
 {
-    struct exchange *x = owner;
     x->refused = true;
-    x->refusal = why;
-    (void)bytes_to_text(bytes_from_text(words), x->why, sizeof x->why);
+    x->refused_reason = reason;
+    x->refused_by = by;
+    x->refused_us = wait_us;
+    (void)bytes_to_text(bytes_from_text(why), x->why, sizeof x->why);
+}
+
+void exchange_call_refused(struct exchange *x, const struct call_refused *refused)
+{
+    exchange_note_refused(x, reason_of_refusal(refused->why), ended_by_refusal(refused->why), refused->words,
+                          refused->wait_us);
+}
+
+static void on_refused(void *owner, const struct call_refused *refused)
+{
+    exchange_call_refused(owner, refused);
 }
 
 static void on_head(void *owner, const struct http_head *head)

@@ -34,8 +34,8 @@ void exchange_enter(struct exchange *x, enum exchange_phase phase)
         [PHASE_ADMIT] = TO(LINK) | TO(DONE),
         [PHASE_LINK] = TO(SEND) | TO(DONE),
         [PHASE_SEND] = TO(LINK) | TO(WAIT) | TO(RELAY) | TO(DONE),
-        [PHASE_WAIT] = TO(RELAY) | TO(LATE) | TO(DONE),
-        [PHASE_RELAY] = TO(COMMIT) | TO(LATE) | TO(DONE),
+        [PHASE_WAIT] = TO(LINK) | TO(RELAY) | TO(LATE) | TO(DONE),
+        [PHASE_RELAY] = TO(LINK) | TO(COMMIT) | TO(LATE) | TO(DONE),
         [PHASE_COMMIT] = TO(RELAY) | TO(DONE),
         [PHASE_LATE] = TO(DONE),
     };

@@ -50,8 +50,15 @@ enum reason reason_of_refusal(enum call_refusal refusal)
         return REASON_PROCESSOR_TLS_FAILED;
     case CALL_DOWN:
         return REASON_PROCESSOR_DOWN;
+    case CALL_BREAKER_OPEN:
+        return REASON_BREAKER_OPEN;
     }
     return REASON_INTERNAL_ERROR;
+}
+
+enum ended_by ended_by_refusal(enum call_refusal refusal)
+{
+    return refusal == CALL_BREAKER_OPEN ? ENDED_BY_WEIR : ENDED_BY_PROCESSOR;
 }
 
 enum reason reason_of_failure(enum call_failure failure)

@@ -218,7 +218,7 @@ static int body_parts(struct exchange *x, struct bytes *parts, int count, char c
                       size_t *len)
 {
     WEIR_SCRATCH struct iovec vectors[STREAM_PARTS_MAX - 4];
-    int vector_count = buf_vectors(&x->body, vectors, (int)ARRAY_COUNT(vectors));
+    int vector_count = buf_vectors_from(&x->body, x->body_sent, vectors, (int)ARRAY_COUNT(vectors));
     int chunk_at = count;
     *len = 0;
     if (sends_chunks(x) && vector_count > 0) {
@@ -249,14 +249,19 @@ struct stream_wrote forward_some(struct exchange *x)
         }
     }
     count = body_parts(x, parts, count, chunk_head, &body_len);
-    bool last = x->request_whole && body_len == x->body.len;
+    bool last = x->request_whole && x->body_sent + body_len == x->body.len;
     if (last && sends_chunks(x)) {
         parts[count++] = HTTP_LAST_CHUNK;
     }
     struct stream_wrote wrote = send_parts(x, parts, count);
     if (wrote.err == ERR_OK) {
         x->head_sent = true;
-        buf_consume(&x->body, body_len);
+        if (again_keeps_body(x)) {
+            x->body_sent += body_len;
+        } else {
+            buf_consume(&x->body, x->body_sent + body_len);
+            x->body_sent = 0;
+        }
         if (last) {
             call_request_done(&x->call);
         }

@@ -47,12 +47,15 @@ struct route_ready {
     const struct conf_route *conf;
     const struct conf_processor *processor_conf;
     struct processor *processor;  /* held by the generation */
+    struct circuit *circuit;      /* the breaker of this route's calls there */
+    struct route_ready *failover; /* the same route to the processor that takes what could not be sent; NULL: none */
     const struct profile *profile;
     uint64_t body_bytes_max;      /* 0: the listener's */
     uint32_t response_ms, total_ms;
     char access[512];             /* its part of the access line, ready: members of a JSON object */
     size_t access_len;
     stats_id stat_duration, stat_overhead, stat_processor_duration, stat_in_flight;
+    stats_id stat_failovers;      /* to `failover` */
     stats_id stat_outcomes[OUTCOME_COUNT];
     stats_id stat_verdicts[IDEM_MISMATCH + 1]; /* what the store said to begins; STATS_NONE: no idempotency */
     stats_id stat_replays[HTTP_STATUS_COUNT];  /* requests_total of replayed answers by status; 0: not yet asked for */
@@ -68,6 +71,7 @@ struct generation {
     uint32_t holders;
     struct route_match *matches;
     struct route_ready *routes;
+    struct route_ready *failovers;       /* of those routes that have one; in their order */
     struct processor **processors;       /* one per conf processor, held */
     struct profile *profiles;            /* one per conf profile */
     struct limit_ready *limits;          /* one per conf limit */

@@ -64,6 +64,13 @@ static const struct stats_family family_outcomes = {
     .labels = {"processor", "outcome"},
 };
 
+static const struct stats_family family_failovers = {
+    .name = "weir_failovers_total",
+    .help = "Requests of which nothing was sent to their route's processor and that went to another.",
+    .kind = STATS_COUNTER,
+    .labels = {"route", "from", "to"},
+};
+
 /* ---- routes ---- */
 
 static struct bytes part(const char *text)
@@ -122,23 +129,44 @@ static void write_access_part(struct route_ready *route)
     route->access_len = json.len;
 }
 
-static void ready_route(struct generation *generation, int index)
+/* `to`: index of a processor. */
+static bool ready_route_to(struct generation *generation, struct route_ready *route, const struct conf_route *from, int to)
 {
-    const struct conf_route *from = &generation->conf->routes[index];
-    const struct conf_processor *processor = &generation->conf->processors[from->processor];
-    struct route_ready *route = &generation->routes[index];
+    const struct conf_processor *processor = &generation->conf->processors[to];
     *route = (struct route_ready){
         .conf = from,
         .processor_conf = processor,
-        .processor = generation->processors[from->processor],
+        .processor = generation->processors[to],
+        .circuit = processor_circuit(generation->processors[to], from->name),
         .profile = profile_of(generation, processor),
         .body_bytes_max = from->body_bytes,
         .response_ms = from->response_ms != 0 ? from->response_ms : processor->response_ms,
         .total_ms = from->total_ms != 0 ? from->total_ms : processor->total_ms,
     };
-    generation->matches[index] = match_of(from);
     write_access_part(route);
     find_series(generation, route, from->name, processor->name);
+    return route->circuit != NULL;
+}
+
+/* A route to two processors is two ready ones, the second behind the first. */
+static bool ready_routes(struct generation *generation)
+{
+    const struct conf *conf = generation->conf;
+    int failover_count = 0;
+    bool ready = true;
+    for (int i = 0; i < conf->route_count && ready; i++) {
+        const struct conf_route *from = &conf->routes[i];
+        struct route_ready *route = &generation->routes[i];
+        generation->matches[i] = match_of(from);
+        ready = ready_route_to(generation, route, from, from->processor);
+        if (ready && from->failover >= 0) {
+            route->failover = &generation->failovers[failover_count++];
+            ready = ready_route_to(generation, route->failover, from, from->failover);
+            route->stat_failovers = stats_series(generation->needs.stats, &family_failovers, from->name,
+                                                 route->processor_conf->name, route->failover->processor_conf->name);
+        }
+    }
+    return ready;
 }
 
 struct route_ready *generation_route(struct generation *generation, const struct http_head *head)
@@ -241,6 +269,7 @@ static void generation_free(struct generation *generation)
     generation_parts_close(&generation->parts, generation->conf);
     free(generation->matches);
     free(generation->routes);
+    free(generation->failovers);
     free(generation->processors);
     free(generation->profiles);
     limits_unready(generation);
@@ -265,16 +294,15 @@ struct generation *generation_open(struct conf *conf, struct generation_parts *p
     generation->holders = 1;
     generation->matches = calloc((size_t)conf->route_count + 1, sizeof *generation->matches);
     generation->routes = calloc((size_t)conf->route_count + 1, sizeof *generation->routes);
+    generation->failovers = calloc((size_t)conf->route_count + 1, sizeof *generation->failovers);
     generation->processors = calloc((size_t)conf->processor_count + 1, sizeof(struct processor *));
-    if (generation->matches == NULL || generation->routes == NULL || generation->processors == NULL ||
-        !ready_profiles(generation) || !limits_ready(generation) || !hold_processors(generation)) {
+    if (generation->matches == NULL || generation->routes == NULL || generation->failovers == NULL ||
+        generation->processors == NULL || !ready_profiles(generation) || !limits_ready(generation) ||
+        !hold_processors(generation) || !ready_routes(generation)) {
         generation_free(generation);
         return NULL;
     }
     generation->fallback = fallback_of(generation);
-    for (int i = 0; i < conf->route_count; i++) {
-        ready_route(generation, i);
-    }
     find_series(generation, &generation->unrouted, "", "");
     return generation;
 }

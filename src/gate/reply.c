@@ -8,6 +8,8 @@
 
 #include <stdio.h>
 
+#include "weir/base/clock.h"
+
 #define REPLY_BODY_BYTES 2048
 /* A caller's X-Request-Id goes back to it up to this length: weir's own fields must always have room beside it. */
 #define GIVEN_ID_BYTES_MAX 128
@@ -74,6 +76,9 @@ static uint64_t retry_after_s(const struct exchange *x)
         return limits_retry_after_s(x);
     case REASON_SHED:
         return RETRY_AFTER_S + limiter_random(x->gate->limiter) % 3;
+    case REASON_BREAKER_OPEN:
+    case REASON_PROCESSOR_DOWN:
+        return x->refused_us > 0 ? (x->refused_us + CLOCK_US_PER_S - 1) / CLOCK_US_PER_S : RETRY_AFTER_S;
     default:
         return RETRY_AFTER_S;
     }

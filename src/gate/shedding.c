@@ -149,21 +149,16 @@ void shedding_close(struct gate *gate)
 
 /* ---- one request ---- */
 
-static bool count_refused(struct exchange *x, enum shed_class class)
+void shedding_count(struct exchange *x)
 {
-    stats_add(x->gate->options.stats, x->gate->shedding.stat_shed[class], 1);
-    return true;
+    stats_add(x->gate->options.stats, x->gate->shedding.stat_shed[shedding_class(x)], 1);
 }
 
 bool shedding_refuses(struct exchange *x)
 {
     struct shed *shed = &x->gate->shedding.shed;
     wake(x->gate);
-    if (shed->level == 0) {
-        return false;
-    }
-    enum shed_class class = shedding_class(x);
-    return shed_refuses(shed, class, loop_waited_us(x->gate->options.loop)) && count_refused(x, class);
+    return shed->level > 0 && shed_refuses(shed, shedding_class(x), loop_waited_us(x->gate->options.loop));
 }
 
 /* Half of all connections and of all buffers at most wait like this. */
@@ -187,7 +182,10 @@ bool shedding_refuses_link(struct exchange *x)
     if (exchange_sent(x) || used < shed_room(SHED_BACKGROUND, whole)) {
         return false;
     }
-    enum shed_class class = shedding_class(x);
-    uint32_t room = shed_room(class, whole);
-    return used >= room && room < whole && count_refused(x, class);
+    uint32_t room = shed_room(shedding_class(x), whole);
+    bool refuses = used >= room && room < whole;
+    if (refuses) {
+        shedding_count(x);
+    }
+    return refuses;
 }

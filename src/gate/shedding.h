@@ -32,9 +32,11 @@ void shedding_close(struct gate *gate);
 enum shed_class shedding_class(const struct exchange *x);
 /*
  * The request's route is known and nothing of it was done: whether it is turned
- * away, by level. Counts it. Starts the timer where it rests.
+ * away, by level; one that has a record is not. Starts the timer where it rests.
  */
 bool shedding_refuses(struct exchange *x);
+/* It was turned away. */
+void shedding_count(struct exchange *x);
 /* How long the answer to such a request is held back; 0: it is not, and never where connections or buffers run short. */
 uint64_t shedding_hold_us(const struct exchange *x);
 /* Before a link: whether the share of the processor's concurrency that its class may fill is in use. Counts it. */

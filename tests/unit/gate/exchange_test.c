@@ -562,7 +562,7 @@ static void test_every_fault_has_its_reason(void **state)
     assert_int_equal(reason_of_fault(HTTP_FAULT_EXPECTATION), REASON_EXPECTATION_FAILED);
     assert_int_equal(reason_of_fault(HTTP_FAULT_NO_ROOM), REASON_SHED);
     /* A refusal comes before a byte was taken, a failure after: their reasons must say so by themselves. */
-    for (unsigned i = CALL_QUEUE_FULL; i <= CALL_DOWN; i++) {
+    for (unsigned i = CALL_QUEUE_FULL; i <= CALL_BREAKER_OPEN; i++) {
         assert_int_equal(reason_outcome(reason_of_refusal((enum call_refusal)i)), OUTCOME_NOT_SENT);
         assert_int_not_equal(reason_of_refusal((enum call_refusal)i), REASON_INTERNAL_ERROR);
     }
