@@ -13,31 +13,9 @@
 
 #define SOCKET_UMASK 0117 /* leaves 0660 */
 
-bool admin_caller(const struct httpd_request *request, struct peer_identity *peer)
-{
-    return request->stream != NULL && peer_identify(request->stream, peer);
-}
-
-/* Names are looked up by whoever reads the log, or on the worker, but never by the loop: that may block. */
-void admin_describe_actor(const struct peer_identity *peer, const char *user, char text[ADMIN_ACTOR_BYTES])
-{
-    bool named = user != NULL && user[0] != '\0';
-    if (peer == NULL) {
-        snprintf(text, ADMIN_ACTOR_BYTES, "unknown");
-        return;
-    }
-    snprintf(text, ADMIN_ACTOR_BYTES, "uid %" PRIu32 "%s%s%s, pid %" PRId32, peer->uid, named ? " (" : "",
-             named ? user : "", named ? ")" : "", peer->pid);
-}
-
 static void write_status(const void *what, struct json *json)
 {
     report_status(what, json);
-}
-
-static void write_processors(const void *what, struct json *json)
-{
-    report_processors(what, json);
 }
 
 static void write_reload(const void *what, struct json *json)
@@ -51,15 +29,6 @@ static void serve_status(struct app *app, struct httpd_request *request)
         admin_reply_shown(request, 200, show_status(app, httpd_body(request)));
     } else {
         admin_reply_json(request, 200, write_status, app);
-    }
-}
-
-static void serve_processors(struct app *app, struct httpd_request *request)
-{
-    if (admin_wants_text(request)) {
-        admin_reply_shown(request, 200, show_processors(app, httpd_body(request)));
-    } else {
-        admin_reply_json(request, 200, write_processors, app);
     }
 }
 
@@ -92,7 +61,7 @@ static void on_request(void *owner, struct httpd_request *request)
         void (*serve)(struct app *app, struct httpd_request *request);
     } CALLS[] = {
         {BYTES("/api/v1/status"), "GET", serve_status},
-        {BYTES("/api/v1/processors"), "GET", serve_processors},
+        {BYTES("/api/v1/processors"), "GET", admin_processors},
         {BYTES("/api/v1/limits"), "GET", admin_limits},
         {BYTES("/api/v1/reload"), "POST", serve_reload},
         {BYTES("/api/v1/idempotency"), "GET", admin_records_list},
@@ -110,6 +79,10 @@ static void on_request(void *owner, struct httpd_request *request)
             return;
         }
         CALLS[i].serve(owner, request);
+        return;
+    }
+    if (admin_breaker_is_meant(request)) {
+        admin_breaker(owner, request);
         return;
     }
     httpd_reply_text(request, 404, ADMIN_JSON_TYPE, BYTES("{\"ok\":false,\"text\":\"no such call\"}\n"));

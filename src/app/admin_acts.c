@@ -1,13 +1,12 @@
 /*
- * The two acts that are an operator's: to say how an unknown payment ended, and
- * to accept that the store lost writes. Each is written down with who, what and
- * why as soon as it may have been done.
+ * The acts on records that are an operator's: to say how an unknown payment
+ * ended, and to accept that the store lost writes. Each is written down with
+ * who, what and why as soon as it may have been done.
  *
  *   resolve       actor's name > look up > store > audit, answer
  *   accept-loss   actor's name > store > audit, answer
  */
 #include <inttypes.h>
-#include <pwd.h>
 #include <stdio.h>
 
 #include "inquiry_internal.h"
@@ -15,49 +14,6 @@
 #include "weir/app/query.h"
 
 #define RESOLVE_TIMEOUT_MS 10000
-#define PASSWD_BYTES       4096
-
-/* ---- who acts ---- */
-
-/* On the worker: it may ask a directory over the network. */
-static void on_run(struct work *work)
-{
-    struct inquiry *inquiry = container_of(work, struct inquiry, naming);
-    char text[PASSWD_BYTES];
-    struct passwd entry, *found = NULL;
-    if (getpwuid_r(inquiry->peer.uid, &entry, text, sizeof(text), &found) == 0 && found != NULL) {
-        bytes_to_text(bytes_from_text(found->pw_name), inquiry->user, sizeof(inquiry->user));
-    }
-}
-
-static void on_named(struct work *work)
-{
-    struct inquiry *inquiry = container_of(work, struct inquiry, naming);
-    inquiry->naming_under_way = false;
-    if (inquiry->request == NULL) {
-        inquiry_end(inquiry); /* weir is stopping */
-    } else if (httpd_caller_is_gone(inquiry->request)) {
-        inquiry_refuse(inquiry, 499, "the asker left");
-    } else {
-        inquiry->named(inquiry);
-    }
-}
-
-static void act(struct inquiry *inquiry, void (*named)(struct inquiry *inquiry))
-{
-    inquiry->named = named;
-    inquiry->naming = (struct work){.run = on_run, .done = on_named};
-    if (query_read(inquiry->request->query, "why", inquiry->why, sizeof(inquiry->why)) != QUERY_FOUND ||
-        inquiry->why[0] == '\0') {
-        inquiry_refuse(inquiry, 400, "why is missing, or longer than 255 bytes: this is written down with its reason");
-    } else if (!admin_caller(inquiry->request, &inquiry->peer)) {
-        inquiry_refuse(inquiry, 403, "it is not known who asks");
-    } else if (worker_submit(inquiry->app->worker, &inquiry->naming) == ERR_OK) {
-        inquiry->naming_under_way = true;
-    } else {
-        named(inquiry); /* the uid alone will do */
-    }
-}
 
 /* ---- resolve ---- */
 
@@ -226,7 +182,7 @@ void admin_records_resolve(struct app *app, struct httpd_request *request)
         inquiry_refuse(inquiry, 400, "executed is true or false: what did the processor say?");
         return;
     }
-    act(inquiry, look_up_to_resolve);
+    inquiry_act(inquiry, INQUIRY_WHY_BYTES - 1, look_up_to_resolve);
 }
 
 /* ---- accept-loss ---- */
@@ -273,6 +229,6 @@ void admin_records_accept_loss(struct app *app, struct httpd_request *request)
 {
     struct inquiry *inquiry = inquiry_begin(app, request);
     if (inquiry != NULL) {
-        act(inquiry, accept_loss);
+        inquiry_act(inquiry, INQUIRY_WHY_BYTES - 1, accept_loss);
     }
 }

@@ -28,7 +28,7 @@ void admin_reply_shown(struct httpd_request *request, uint16_t status, bool fits
 /* One sentence, as JSON {"ok":false,"text":...} or for a terminal. */
 void admin_reply_sentence(struct httpd_request *request, uint16_t status, const char *sentence);
 
-/* admin.c */
+/* inquiry.c */
 
 /* Who asks. False: not known. */
 WEIR_MUSTCHECK bool admin_caller(const struct httpd_request *request, struct peer_identity *peer);
@@ -37,6 +37,11 @@ void admin_describe_actor(const struct peer_identity *peer, const char *user, ch
 
 /* admin_limits.c: the call about limits. It answers at once. */
 void admin_limits(struct app *app, struct httpd_request *request);
+
+/* admin_breaker.c: the calls about processors. /api/v1/processors/NAME/breaker is the second, GET and POST. */
+void admin_processors(struct app *app, struct httpd_request *request);
+bool admin_breaker_is_meant(const struct httpd_request *request);
+void admin_breaker(struct app *app, struct httpd_request *request);
 
 /* admin_records.c and admin_acts.c: the calls about idempotency records. They answer later. */
 void admin_records_list(struct app *app, struct httpd_request *request);

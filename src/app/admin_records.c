@@ -6,63 +6,15 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "inquiry_internal.h"
 #include "show_internal.h"
 #include "weir/app/query.h"
-#include "weir/base/clock.h"
 
 /* Lines of a list; what is beyond is counted and said so. */
 #define LIST_ROWS_MAX 1000
 /* Candidates that are told of a name that is short for several. */
 #define SHOW_ROWS_MAX 16
-/* How often it is looked whether the asker is still there. */
-#define WATCH_US (200 * CLOCK_US_PER_MS)
-
-/* ---- one inquiry ---- */
-
-/* Everything of it is over but its memory, which somebody further up the stack may still look at. */
-static void on_burial(struct deferred *deferred)
-{
-    struct inquiry *inquiry = container_of(deferred, struct inquiry, burial);
-    list_remove(&inquiry->in_inquiries);
-    free(inquiry);
-}
-
-void inquiry_end(struct inquiry *inquiry)
-{
-    timer_stop(&inquiry->watch);
-    lookup_close(&inquiry->lookup);
-    if (!inquiry->naming_under_way && !inquiry->asked) {
-        loop_defer(inquiry->app->loop, &inquiry->burial);
-    }
-}
-
-struct httpd_request *inquiry_take_request(struct inquiry *inquiry)
-{
-    struct httpd_request *request = inquiry->request;
-    inquiry->request = NULL;
-    return request;
-}
-
-void inquiry_refuse(struct inquiry *inquiry, uint16_t status, const char *sentence)
-{
-    if (inquiry->request != NULL) {
-        admin_reply_sentence(inquiry_take_request(inquiry), status, sentence);
-    }
-    inquiry_end(inquiry);
-}
-
-static void on_watch(struct timer *timer)
-{
-    struct inquiry *inquiry = container_of(timer, struct inquiry, watch);
-    if (inquiry->request != NULL && httpd_caller_is_gone(inquiry->request)) {
-        inquiry_refuse(inquiry, 499, "the asker left");
-        return;
-    }
-    timer_set_after(timer, WATCH_US);
-}
 
 struct inquiry *inquiry_begin(struct app *app, struct httpd_request *request)
 {
@@ -70,27 +22,7 @@ struct inquiry *inquiry_begin(struct app *app, struct httpd_request *request)
         admin_reply_sentence(request, 409, "no route has idempotency: there is no store and there are no records");
         return NULL;
     }
-    struct inquiry *inquiry = calloc(1, sizeof(*inquiry));
-    if (inquiry == NULL) {
-        admin_reply_sentence(request, 503, "out of memory");
-        return NULL;
-    }
-    inquiry->app = app;
-    inquiry->request = request;
-    list_init(&inquiry->in_inquiries);
-    list_push_back(&app->records.inquiries, &inquiry->in_inquiries);
-    deferred_init(&inquiry->burial, on_burial);
-    timer_init(&inquiry->watch, app->loop, on_watch);
-    lookup_init(&inquiry->lookup);
-    return inquiry;
-}
-
-void inquiries_stop(struct records *records)
-{
-    list_each(inquiry, after, &records->inquiries, struct inquiry, in_inquiries)
-    {
-        inquiry_refuse(inquiry, 503, "weir is stopping");
-    }
+    return inquiry_open(app, request);
 }
 
 /* ---- looking up ---- */
@@ -126,7 +58,7 @@ void inquiry_look_up(struct inquiry *inquiry, void (*found)(struct inquiry *inqu
         inquiry_refuse(inquiry, 503, "another look through the store is under way: try again when it is through");
         return;
     }
-    timer_set_after(&inquiry->watch, WATCH_US);
+    timer_set_after(&inquiry->watch, INQUIRY_WATCH_US);
 }
 
 /* ---- answers ---- */

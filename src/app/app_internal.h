@@ -114,13 +114,11 @@ WEIR_MUSTCHECK enum err process_metrics_print_generation(const struct app *app, 
 
 /* report.c: the answers of the admin API as JSON, and the state as events. */
 void report_status(const struct app *app, struct json *json);
-void report_processors(const struct app *app, struct json *json);
 void report_reload(const struct reload_result *result, struct json *json);
 void report_dump(const struct app *app);
 
 /* show.c: the same as short tables for a terminal. False: it did not fit. */
 WEIR_MUSTCHECK bool show_status(const struct app *app, struct buf *out);
-WEIR_MUSTCHECK bool show_processors(const struct app *app, struct buf *out);
 WEIR_MUSTCHECK bool show_reload(const struct reload_result *result, struct buf *out);
 
 #endif

@@ -263,6 +263,28 @@ static enum err print_certificates(const struct app *app, struct buf *out)
     return err;
 }
 
+static enum err print_forced(const struct processor *processor, enum breaker_forced said, struct buf *out)
+{
+    struct processor_state state;
+    processor_state(processor, &state);
+    return print(out, "weir_breaker_forced{processor=\"%s\",said=\"%s\"} %d\n", state.name, breaker_forced_name(said),
+                 state.forced == said);
+}
+
+/* Names of processors need no escape. */
+static enum err print_operators_words(const struct app *app, struct buf *out)
+{
+    enum err err = print(out,
+                         "# HELP weir_breaker_forced 1 while an operator holds the breakers of a processor open or closed.\n"
+                         "# TYPE weir_breaker_forced gauge\n");
+    for (struct processor *at = upstream_next(app->upstream, NULL); at != NULL && err == ERR_OK;
+         at = upstream_next(app->upstream, at)) {
+        err = print_forced(at, BREAKER_FORCED_OPEN, out);
+        err = err == ERR_OK ? print_forced(at, BREAKER_FORCED_CLOSED, out) : err;
+    }
+    return err;
+}
+
 enum err process_metrics_print_generation(const struct app *app, struct buf *out)
 {
     const struct generation *generation = gate_generation(app->gate);
@@ -274,5 +296,6 @@ enum err process_metrics_print_generation(const struct app *app, struct buf *out
                          "# TYPE weir_config_info gauge\n"
                          "weir_config_info{generation=\"%" PRIu32 "\",sha256=\"%s\"} 1\n",
                          generation_number(generation), generation_conf(generation)->sha256);
-    return err == ERR_OK ? print_certificates(app, out) : err;
+    err = err == ERR_OK ? print_certificates(app, out) : err;
+    return err == ERR_OK ? print_operators_words(app, out) : err;
 }

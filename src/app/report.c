@@ -9,6 +9,7 @@
 
 #include "app_internal.h"
 #include "limits_internal.h"
+#include "processors_internal.h"
 #include "show_internal.h"
 #include "weir/base/json.h"
 
@@ -81,38 +82,6 @@ static void put_buffers(const struct app *app, struct json *json)
     json_object_close(json);
 }
 
-static void put_processor(const struct processor *processor, struct json *json)
-{
-    struct processor_state state;
-    processor_state(processor, &state);
-    json_object_open(json);
-    json_put_text(json, "name", state.name);
-    json_put_u64(json, "endpoints", (uint64_t)state.endpoint_count);
-    json_put_u64(json, "endpoints_resting", (uint64_t)state.endpoints_resting);
-    json_put_u64(json, "in_flight", state.in_flight);
-    json_put_u64(json, "queued", state.queued);
-    json_put_u64(json, "links_connecting", state.links_connecting);
-    json_put_u64(json, "links_idle", state.links_idle);
-    json_put_u64(json, "links_leased", state.links_leased);
-    json_key(json, "trouble");
-    if (state.trouble != NULL) {
-        json_add_string(json, bytes_from_text(state.trouble));
-    } else {
-        json_add_null(json);
-    }
-    json_object_close(json);
-}
-
-static void put_processors(const struct app *app, struct json *json)
-{
-    json_key(json, "processors");
-    json_array_open(json);
-    for (struct processor *at = upstream_next(app->upstream, NULL); at != NULL; at = upstream_next(app->upstream, at)) {
-        put_processor(at, json);
-    }
-    json_array_close(json);
-}
-
 static void put_store(const struct app *app, struct json *json)
 {
     struct store_state state;
@@ -152,7 +121,7 @@ void report_status(const struct app *app, struct json *json)
     json_put_text(json, "sha256", conf->sha256);
     put_listeners(app, conf, json);
     put_clients(app, json);
-    put_processors(app, json);
+    report_processors(app->upstream, json);
     put_store(app, json);
     put_limits(app, json);
     put_last_reload(app, json);
@@ -163,13 +132,6 @@ void report_status(const struct app *app, struct json *json)
     json_put_u64(json, "events_dropped", log_dropped_count(app->log, LOG_EVENTS));
     json_put_u64(json, "audit_lost", log_audit_lost_count(app->log));
     json_object_close(json);
-    json_object_close(json);
-}
-
-void report_processors(const struct app *app, struct json *json)
-{
-    json_object_open(json);
-    put_processors(app, json);
     json_object_close(json);
 }
 
@@ -211,17 +173,6 @@ void report_reload(const struct reload_result *result, struct json *json)
     json_object_close(json);
 }
 
-static void dump_processor(const struct app *app, const struct processor *processor)
-{
-    struct processor_state state;
-    processor_state(processor, &state);
-    log_event(app->log, LOG_INFO, "state_processor", state.name, LOG_N("endpoints", state.endpoint_count),
-              LOG_N("resting", state.endpoints_resting), LOG_N("in_flight", state.in_flight),
-              LOG_N("queued", state.queued), LOG_N("links_connecting", state.links_connecting),
-              LOG_N("links_idle", state.links_idle), LOG_N("links_leased", state.links_leased),
-              LOG_T("trouble", state.trouble));
-}
-
 static void dump_store(const struct app *app)
 {
     struct store_state state;
@@ -254,9 +205,7 @@ void report_dump(const struct app *app)
               LOG_N("clients_tls", state.clients_tls), LOG_N("exchanges", state.exchanges),
               LOG_N("exchanges_sent", state.exchanges_sent), LOG_N("exchanges_total", state.exchanges_total),
               LOG_N("buffers_bytes", blocks->used_bytes), LOG_N("buffers_refused", blocks->refused_count));
-    for (struct processor *at = upstream_next(app->upstream, NULL); at != NULL; at = upstream_next(app->upstream, at)) {
-        dump_processor(app, at);
-    }
+    report_processors_dump(app->upstream, app->log);
     dump_store(app);
     dump_limits(app);
 }

@@ -1,15 +1,15 @@
 /*
- * What an operator reads in a terminal: the short tables behind `weir status`,
- * `weir processors` and `weir reload`. The verbs print them as they come, so
- * that the words live beside the facts.
+ * What an operator reads in a terminal: the short tables behind `weir status`
+ * and `weir reload`. The verbs print them as they come, so that the words live
+ * beside the facts.
  */
 #include <inttypes.h>
 #include <stdlib.h>
 
 #include "app_internal.h"
 #include "limits_internal.h"
+#include "processors_internal.h"
 #include "show_internal.h"
-#include "tables_internal.h"
 #include "weir/base/clock.h"
 
 static void show_listeners(const struct app *app, const struct conf *conf, struct buf *out)
@@ -88,28 +88,6 @@ static void show_last_reload(const struct app *app, struct buf *out)
         show_time(app->reload.last_us, text), app->reload.last_text);
 }
 
-bool show_processors(const struct app *app, struct buf *out)
-{
-    static const char *const TITLES[] = {"PROCESSOR", "ENDPOINTS", "RESTING", "IN-FLIGHT", "QUEUED",
-                                         "CONNECTING", "IDLE", "LEASED", "TROUBLE"};
-    struct text_table table;
-    text_table_open(&table, out, TITLES, ARRAY_COUNT(TITLES));
-    for (struct processor *at = upstream_next(app->upstream, NULL); at != NULL; at = upstream_next(app->upstream, at)) {
-        struct processor_state state;
-        processor_state(at, &state);
-        text_table_cell(&table, "%s", state.name);
-        text_table_cell(&table, "%d", state.endpoint_count);
-        text_table_cell(&table, "%d", state.endpoints_resting);
-        text_table_cell(&table, "%" PRIu32, state.in_flight);
-        text_table_cell(&table, "%" PRIu32, state.queued);
-        text_table_cell(&table, "%" PRIu32, state.links_connecting);
-        text_table_cell(&table, "%" PRIu32, state.links_idle);
-        text_table_cell(&table, "%" PRIu32, state.links_leased);
-        text_table_cell(&table, "%s", state.trouble != NULL ? state.trouble : "-");
-    }
-    return text_table_close(&table);
-}
-
 bool show_status(const struct app *app, struct buf *out)
 {
     const struct conf *conf = app_conf(app);
@@ -126,7 +104,7 @@ bool show_status(const struct app *app, struct buf *out)
     show_store(app, out);
     show_limits_line(app, out);
     show_last_reload(app, out);
-    return buf_append(out, BYTES("\n"), BLOCKS_MAY) == ERR_OK && show_processors(app, out);
+    return show_processor_rows(app->upstream, clock_now_us(), out);
 }
 
 bool show_reload(const struct reload_result *result, struct buf *out)

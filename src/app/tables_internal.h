@@ -11,7 +11,7 @@
 #include "weir/base/check.h"
 
 #define TABLE_COLUMNS_MAX 10
-#define TABLE_CELL_BYTES 64
+#define TABLE_CELL_BYTES 96
 
 struct text_table {
     struct buf *out;                  /* borrowed */

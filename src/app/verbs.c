@@ -23,6 +23,7 @@ enum verb_option {
     OPTION_EXECUTED = 1 << 7,
     OPTION_NOT_EXECUTED = 1 << 8,
     OPTION_WHY = 1 << 9,
+    OPTION_FOR = 1 << 10,
 };
 
 struct verb {
@@ -61,8 +62,11 @@ static const struct verb VERBS[] = {
      OPTION_CONFIG | OPTION_SOCKET | OPTION_JSON, 0, 0, 0, verb_status},
     {"reload", "[-c FILE | --socket PATH] [--json]", "take the file into use; exit 1: refused, nothing changed",
      OPTION_CONFIG | OPTION_SOCKET | OPTION_JSON, 0, 0, 0, verb_reload},
-    {"processors", "[-c FILE | --socket PATH] [--json]", "links and calls of each processor",
+    {"processors", "[-c FILE | --socket PATH] [--json]", "how each processor is, its endpoints and breakers",
      OPTION_CONFIG | OPTION_SOCKET | OPTION_JSON, 0, 0, 0, verb_processors},
+    {"breaker", "PROCESSOR [open|closed|auto --for 30m --why TEXT] [-c FILE | --socket PATH] [--json]",
+     "its breakers; or hold them open or closed for a time (1s to 24h), or end that (auto)",
+     OPTION_CONFIG | OPTION_SOCKET | OPTION_JSON | OPTION_FOR | OPTION_WHY, 0, 1, 2, verb_breaker},
     {"limits", "[NAME] [-c FILE | --socket PATH] [--json]", "limits, what they let through, and whom they hold",
      OPTION_CONFIG | OPTION_SOCKET | OPTION_JSON, 0, 0, 1, verb_limits},
     {"idempotency", "list [--unknown] | show RECORD | find --request-id ID | resolve RECORD --executed|--not-executed "
@@ -127,7 +131,7 @@ static int refuse_usage(const struct verb *verb, FILE *err, const char *what, co
 
 /* getopt's codes for the options; a long one without a letter gets a number. */
 enum { CODE_CONFIG = 'c', CODE_HELP = 'h', CODE_SOCKET = 256, CODE_JSON, CODE_FORMAT, CODE_STRICT, CODE_UNKNOWN,
-       CODE_REQUEST_ID, CODE_EXECUTED, CODE_NOT_EXECUTED, CODE_WHY };
+       CODE_REQUEST_ID, CODE_EXECUTED, CODE_NOT_EXECUTED, CODE_WHY, CODE_FOR };
 
 static const struct option LONG_OPTIONS[] = {
     {"config", required_argument, NULL, CODE_CONFIG}, {"help", no_argument, NULL, CODE_HELP},
@@ -135,7 +139,7 @@ static const struct option LONG_OPTIONS[] = {
     {"format", required_argument, NULL, CODE_FORMAT}, {"strict", no_argument, NULL, CODE_STRICT},
     {"unknown", no_argument, NULL, CODE_UNKNOWN}, {"request-id", required_argument, NULL, CODE_REQUEST_ID},
     {"executed", no_argument, NULL, CODE_EXECUTED}, {"not-executed", no_argument, NULL, CODE_NOT_EXECUTED},
-    {"why", required_argument, NULL, CODE_WHY},
+    {"why", required_argument, NULL, CODE_WHY}, {"for", required_argument, NULL, CODE_FOR},
     {NULL, 0, NULL, 0},
 };
 
@@ -162,6 +166,8 @@ static unsigned option_of(int code)
         return OPTION_NOT_EXECUTED;
     case CODE_WHY:
         return OPTION_WHY;
+    case CODE_FOR:
+        return OPTION_FOR;
     default:
         return 0;
     }
@@ -197,6 +203,9 @@ static bool take_option(struct verb_args *args, int code)
         break;
     case CODE_WHY:
         args->why = optarg;
+        break;
+    case CODE_FOR:
+        args->duration = optarg;
         break;
     case CODE_FORMAT:
         args->json = strcmp(optarg, "json") == 0;

@@ -19,6 +19,7 @@ struct verb_args {
     bool unknown, executed, not_executed; /* of idempotency */
     const char *request_id;
     const char *why;
+    const char *duration; /* --for */
     char **words;        /* what is neither an option nor an option's value */
     int word_count;
     FILE *out, *err;
@@ -38,6 +39,8 @@ int verb_limits(const struct verb_args *args);
 int verb_reload(const struct verb_args *args);
 /* Asks the running weir that the arguments name for `target`, and prints its answer. Returns the exit status. */
 int verb_ask_and_print(const struct verb_args *args, const char *method, const char *target, uint32_t patience_s);
+/* verb_breaker.c */
+int verb_breaker(const struct verb_args *args);
 /* verb_idempotency.c */
 int verb_idempotency(const struct verb_args *args);
 

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "processors_internal.h"
 #include "verbs_internal.h"
 
 /* What one command line printed. */
@@ -48,17 +49,6 @@ static void test_an_unknown_verb_is_a_usage_error_with_a_suggestion(void **state
     assert_string_equal(printed.err, "weir: unknown verb 'relaod': did you mean 'reload'?\n");
     assert_string_equal(printed.out, "");
     done(&printed);
-}
-
-static void test_verbs_that_are_not_built_are_unknown(void **state)
-{
-    static const char *const LATER[] = {"breaker"};
-    (void)state;
-    for (size_t i = 0; i < ARRAY_COUNT(LATER); i++) {
-        struct printed printed = RUN(LATER[i]);
-        assert_int_equal(printed.status, APP_EXIT_USAGE);
-        done(&printed);
-    }
 }
 
 static void test_run_and_check_and_route_want_a_file(void **state)
@@ -130,6 +120,77 @@ static void test_limits_are_asked_of_a_running_weir(void **state)
     done(&printed);
 }
 
+static void test_a_word_on_breakers_is_checked_before_anybody_is_asked(void **state)
+{
+    static const struct {
+        const char *words[10];
+        const char *complaint;
+    } BAD[] = {
+        {{"weir", "breaker", "acme", "open", "--why", "x"}, "weir breaker: --for is missing: say for how long, 1s to 24h"},
+        {{"weir", "breaker", "acme", "closed", "--for", "2d", "--why", "x"}, "'2d' is more than 24h"},
+        {{"weir", "breaker", "acme", "open", "--for", "10ms", "--why", "x"}, "'10ms' is less than 1s"},
+        {{"weir", "breaker", "acme", "open", "--for", "banana", "--why", "x"}, "'banana' is not a duration"},
+        {{"weir", "breaker", "acme", "open", "--for", "30m"}, "--why TEXT is missing: this is written down with its reason"},
+        {{"weir", "breaker", "acme", "open", "--for", "30m", "--why", ""}, "--why TEXT is missing"},
+        {{"weir", "breaker", "acme", "auto"}, "--why TEXT is missing"},
+        {{"weir", "breaker", "acme", "auto", "--for", "30m", "--why", "x"}, "auto ends an operator's word, and needs no --for"},
+        {{"weir", "breaker", "acme", "shut", "--for", "30m", "--why", "x"}, "'shut' is not open, closed or auto"},
+        {{"weir", "breaker", "acme", "--for", "30m"}, "open, closed or auto is missing"},
+        {{"weir", "breaker", "acme", "--why", "x"}, "open, closed or auto is missing"},
+        {{"weir", "breaker", "../status"}, "that is no processor's name"},
+        {{"weir", "breaker", "a b", "auto", "--why", "x"}, "that is no processor's name"},
+        {{"weir", "breaker", ""}, "that is no processor's name"},
+        {{"weir", "breaker"}, "a word is missing"},
+        {{"weir", "breaker", "acme", "open", "now"}, "one word too many: now"},
+        {{"weir", "breaker", "acme", "--strict"}, "not an option here: --strict"},
+        {{"weir", "processors", "--for", "30m"}, "not an option here"},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(BAD); i++) {
+        struct printed printed = run(BAD[i].words);
+        if (printed.status != APP_EXIT_USAGE || strstr(printed.err, BAD[i].complaint) == NULL ||
+            strstr(printed.err, "usage: weir ") == NULL) {
+            fail_msg("%d, and not '%s':\n%s", printed.status, BAD[i].complaint, printed.err);
+        }
+        assert_string_equal(printed.out, "");
+        done(&printed);
+    }
+}
+
+static void test_a_reason_and_a_name_that_are_too_long_are_refused(void **state)
+{
+    char why[BREAKER_ORDER_WHY_BYTES_MAX + 2], name[4096];
+    (void)state;
+    memset(why, 'w', sizeof(why) - 1);
+    why[sizeof(why) - 1] = '\0';
+    struct printed printed = RUN("breaker", "acme", "auto", "--why", why);
+    assert_int_equal(printed.status, APP_EXIT_USAGE);
+    assert_non_null(strstr(printed.err, "weir breaker: --why is longer than 200 bytes\n"));
+    done(&printed);
+    printed = RUN("breaker", "acme", "auto", "--why", why + 1, "--socket", "/nowhere/admin.sock");
+    assert_int_equal(printed.status, APP_EXIT_FINDINGS);
+    done(&printed);
+    memset(name, 'n', sizeof(name) - 1);
+    name[sizeof(name) - 1] = '\0';
+    printed = RUN("breaker", name);
+    assert_int_equal(printed.status, APP_EXIT_USAGE);
+    assert_non_null(strstr(printed.err, "weir breaker: too long\n"));
+    done(&printed);
+}
+
+static void test_breakers_are_asked_of_a_running_weir(void **state)
+{
+    (void)state;
+    struct printed printed = RUN("breaker", "acme", "--socket", "/nowhere/admin.sock");
+    assert_int_equal(printed.status, APP_EXIT_FINDINGS);
+    assert_non_null(strstr(printed.err, "/nowhere/admin.sock: nobody listens here"));
+    done(&printed);
+    printed = RUN("breaker", "acme", "open", "--for", "30m", "--why", "x", "--json", "--socket", "/nowhere/admin.sock");
+    assert_int_equal(printed.status, APP_EXIT_FINDINGS);
+    assert_non_null(strstr(printed.err, "/nowhere/admin.sock: nobody listens here"));
+    done(&printed);
+}
+
 static void test_a_format_that_is_not_one_is_refused(void **state)
 {
     (void)state;
@@ -142,7 +203,7 @@ static void test_a_format_that_is_not_one_is_refused(void **state)
 static void test_help_lists_every_verb_and_succeeds(void **state)
 {
     static const char *const VERBS[] = {"run", "check", "explain", "route", "secret",
-                                        "status", "reload", "processors", "limits", "idempotency", "version"};
+                                        "status", "reload", "processors", "breaker", "limits", "idempotency", "version"};
     (void)state;
     struct printed printed = RUN("--help");
     assert_int_equal(printed.status, APP_EXIT_OK);
@@ -291,13 +352,15 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_unknown_verb_is_a_usage_error_with_a_suggestion),
-        cmocka_unit_test(test_verbs_that_are_not_built_are_unknown),
         cmocka_unit_test(test_run_and_check_and_route_want_a_file),
         cmocka_unit_test(test_an_option_of_another_verb_is_refused),
         cmocka_unit_test(test_an_option_without_its_value_is_refused),
         cmocka_unit_test(test_words_are_counted),
         cmocka_unit_test(test_a_limit_with_an_endless_name_is_refused),
         cmocka_unit_test(test_limits_are_asked_of_a_running_weir),
+        cmocka_unit_test(test_a_word_on_breakers_is_checked_before_anybody_is_asked),
+        cmocka_unit_test(test_a_reason_and_a_name_that_are_too_long_are_refused),
+        cmocka_unit_test(test_breakers_are_asked_of_a_running_weir),
         cmocka_unit_test(test_a_format_that_is_not_one_is_refused),
         cmocka_unit_test(test_help_lists_every_verb_and_succeeds),
         cmocka_unit_test(test_a_new_secret_has_three_different_keys_of_32_bytes),
