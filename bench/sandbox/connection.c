@@ -236,15 +236,16 @@ static void answer_bad_request(struct connection *connection, struct bytes messa
                                             &(struct faults){0}, true, false));
 }
 
-/* The header's faults, else the armed ones if this is a payment. False: the header makes no sense and was answered. */
+/* The header's faults, else those armed for such a request. False: the header makes no sense and was answered. */
 static bool read_faults(struct connection *connection, const struct http_head *head)
 {
     const struct http_field *field = http_head_find_name(head, BYTES("Sandbox-Fault"));
     struct bytes bad;
 
     if (field == NULL) {
-        if (routes_request_pays(connection->server->sandbox, head)) {
-            connection->faults = faults_take(&connection->server->sandbox->armed);
+        struct faults_armed *armed = routes_armed(connection->server->sandbox, head);
+        if (armed != NULL) {
+            connection->faults = faults_take(armed);
         }
         return true;
     }

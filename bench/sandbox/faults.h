@@ -1,7 +1,7 @@
 /*
  * How the sandbox misbehaves when it is asked to: one fault set for one
  * request, written as `delay=200, reset-after` in a Sandbox-Fault header or
- * armed for the next payments by POST /_fault. Pure: this module reads faults
+ * armed for the next payments, or the next GET /healthz, by POST /_fault. Pure: this module reads faults
  * and counts armed ones; connection.c and delivery.c carry them out.
  */
 #ifndef SANDBOX_FAULTS_H
@@ -55,14 +55,14 @@ static inline bool faults_has(const struct faults *faults, enum fault_id id)
 /* A comma-separated list, possibly empty. False: `text` is not one, and *bad is the element that is wrong. */
 WEIR_MUSTCHECK bool faults_parse(struct bytes text, struct faults *faults, struct bytes *bad);
 
-/* Faults for the next payments of any connection. Zeroed is disarmed. */
+/* Faults for the next payments of any connection, or the next questions after its health. Zeroed is disarmed. */
 struct faults_armed {
     struct faults faults;
-    uint64_t count; /* payments it still applies to */
+    uint64_t count; /* requests it still applies to */
 };
 
 void faults_arm(struct faults_armed *armed, const struct faults *faults, uint64_t count);
-/* The faults of the payment that comes now. */
+/* The faults of the one that comes now. */
 struct faults faults_take(struct faults_armed *armed);
 
 #endif

@@ -112,12 +112,21 @@ bool input_member_read(struct bytes body, const char *name, char *text, size_t s
     return found;
 }
 
+/* "payments", "health", or left out. */
+static bool fault_place_from_json(const json_t *on, struct input_fault *fault)
+{
+    const char *word = on != NULL ? json_string_value(on) : "payments";
+
+    fault->on_health = word != NULL && strcmp(word, "health") == 0;
+    return fault->on_health || (word != NULL && strcmp(word, "payments") == 0);
+}
+
 static bool fault_from_json(const json_t *root, struct input_fault *fault)
 {
     const json_t *list = json_object_get(root, "fault");
     const json_t *count = json_object_get(root, "count");
 
-    if (!json_is_object(root)) {
+    if (!json_is_object(root) || !fault_place_from_json(json_object_get(root, "on"), fault)) {
         return false;
     }
     if (list != NULL && !copy_text(list, fault->list, sizeof(fault->list))) {

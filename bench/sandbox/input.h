@@ -32,9 +32,10 @@ WEIR_MUSTCHECK bool input_member_read(struct bytes body, const char *name, char 
 struct input_fault {
     char list[INPUT_FAULT_BYTES]; /* for faults_parse; "" clears */
     uint64_t count;               /* 1 when it is left out */
+    bool on_health;               /* of GET /healthz; else of payments */
 };
 
-/* {"fault": "delay=100, chunked", "count": 2} or {}. False: not such an object. */
+/* {"fault": "delay=100, chunked", "count": 2, "on": "payments"} or {}. False: not such an object. */
 WEIR_MUSTCHECK bool input_fault_read(struct bytes body, struct input_fault *fault);
 
 #endif

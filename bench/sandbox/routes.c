@@ -246,14 +246,14 @@ static void on_fault(struct sandbox *sandbox, const struct request *request, str
     struct bytes bad;
 
     if (!input_fault_read(request->body, &fault)) {
-        routes_answer_error(sandbox, arena, 400, BYTES("expected {\"fault\": \"...\", \"count\": N} or {}"), answer);
+        routes_answer_error(sandbox, arena, 400, BYTES("expected {\"fault\": \"...\", \"count\": N, \"on\": \"payments\" or \"health\"} or {}"), answer);
         return;
     }
     if (!faults_parse(bytes_from_text(fault.list), &faults, &bad)) {
         routes_answer_error(sandbox, arena, 400, bad, answer);
         return;
     }
-    faults_arm(&sandbox->armed, &faults, fault.count);
+    faults_arm(fault.on_health ? &sandbox->armed_health : &sandbox->armed, &faults, fault.count);
     answer_json(answer, 200, BYTES("{}"));
 }
 
@@ -263,6 +263,7 @@ static void on_reset(struct sandbox *sandbox, const struct request *request, str
     (void)arena;
     ledger_reset(sandbox->ledger);
     sandbox->armed = (struct faults_armed){0};
+    sandbox->armed_health = (struct faults_armed){0};
     answer_json(answer, 200, BYTES("{}"));
 }
 
@@ -300,13 +301,21 @@ bool routes_target_is_control(struct bytes target)
     return bytes_starts_with(target, BYTES("/_"));
 }
 
-bool routes_request_pays(const struct sandbox *sandbox, const struct http_head *head)
+static bool request_pays(const struct sandbox *sandbox, const struct http_head *head)
 {
     if (sandbox->dialect != NULL && dialect_pays(sandbox->dialect, head)) {
         return true;
     }
     return bytes_equal(head->method, BYTES("POST")) &&
            (path_matches("/v1/payments", head->path) || path_matches("/v1/payment_intents", head->path));
+}
+
+struct faults_armed *routes_armed(struct sandbox *sandbox, const struct http_head *head)
+{
+    if (request_pays(sandbox, head)) {
+        return &sandbox->armed;
+    }
+    return path_matches("/healthz", head->path) && method_matches("GET", head->method) ? &sandbox->armed_health : NULL;
 }
 
 void routes_answer(struct sandbox *sandbox, const struct request *request, struct arena *arena, struct answer *answer)

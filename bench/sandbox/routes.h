@@ -19,7 +19,8 @@ struct sandbox {
     struct bytes key_field;    /* the header that carries the key, ditto */
     const struct dialect *dialect; /* the processor that it plays; NULL: one of its own kind */
     struct ledger *ledger;     /* owned by main */
-    struct faults_armed armed;
+    struct faults_armed armed;        /* of payments */
+    struct faults_armed armed_health; /* of GET /healthz */
 };
 
 /* A whole request; all borrowed from the connection until it has answered. */
@@ -44,7 +45,8 @@ struct answer {
 
 /* Whether faults of headers and armed ones apply; the test's own resources are spared. */
 bool routes_target_is_control(struct bytes target);
-bool routes_request_pays(const struct sandbox *sandbox, const struct http_head *head);
+/* The armed faults that such a request takes; NULL: none. */
+struct faults_armed *routes_armed(struct sandbox *sandbox, const struct http_head *head);
 
 /* Fills in the answer; executes what the request asks for. Memory comes from the arena. */
 void routes_answer(struct sandbox *sandbox, const struct request *request, struct arena *arena, struct answer *answer);

@@ -144,6 +144,20 @@ def test_faults_are_armed_for_payments():
         sandbox.fault()
         check_equal(pay(sandbox).status, 200, "disarmed")
         check_equal(ask(sandbox.address, "POST", "/_fault", [], '{"fault": "nonsense"}').status, 400)
+        check_equal(ask(sandbox.address, "POST", "/_fault", [], '{"on": "nothing"}').status, 400)
+        check_equal(ask(sandbox.address, "POST", "/_fault", [], '{"on": 1}').status, 400)
+
+
+def test_faults_are_armed_for_health():
+    with Sandbox() as sandbox:
+        sandbox.fault("status-before=503", 2, on="health")
+        check_equal(pay(sandbox).status, 200, "a payment")
+        check_equal([ask(sandbox.address, "GET", "/healthz").status for _ in range(3)], [503, 503, 200])
+        sandbox.fault("status-before=503", 9, on="health")
+        sandbox.fault()
+        check_equal(ask(sandbox.address, "GET", "/healthz").status, 503, "payments alone were disarmed")
+        sandbox.fault(on="health")
+        check_equal(ask(sandbox.address, "GET", "/healthz").status, 200)
 
 
 def test_framings_and_sizes():

@@ -465,8 +465,9 @@ class Sandbox(Child):
     def requests(self):
         return self._ask("GET", "/_requests")
 
-    def fault(self, fault=None, count=1):
-        return self._ask("POST", "/_fault", json.dumps({"fault": fault, "count": count} if fault else {}))
+    def fault(self, fault=None, count=1, on="payments"):
+        """For the next payments, or with on="health" for the next GET /healthz; without a fault it disarms those."""
+        return self._ask("POST", "/_fault", json.dumps({"fault": fault or "", "count": count, "on": on}))
 
     def reset(self):
         return self._ask("POST", "/_reset", "")
