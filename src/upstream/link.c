@@ -10,6 +10,8 @@
 
 /* Of whom nobody knows: the call that asked for the link is gone. */
 #define CALLER_NONE 0
+/* A kept link that ends within this time of its lease, before an answer, was being closed for its idleness. */
+#define LINK_LOST_US UINT64_C(1000000)
 
 /* Idle links that one lease looks at: when a processor ends all of its links at once, a new one is the better way. */
 #define LINK_TRIES_MAX 8
@@ -331,6 +333,18 @@ static void ended_idle(struct link *link)
     }
 }
 
+/* A request may have been on its way to it just then: that is what the limit is there to prevent. */
+static void ended_leased(struct link *link, enum err err)
+{
+    struct endpoint *endpoint = link->endpoint;
+    struct call *call = link->call;
+    uint64_t now_us = processor_now_us(endpoint->processor);
+    if (call->reused && call->first_byte_us == 0 && now_us - call->leased_us < LINK_LOST_US) {
+        idle_limit_closed(&endpoint->idle_limit, call->leased_us - link->idle_since_us, now_us);
+    }
+    call_on_link_end(call, err);
+}
+
 static void on_end(void *owner, enum err err)
 {
     struct link *link = owner;
@@ -338,7 +352,7 @@ static void on_end(void *owner, enum err err)
     if (link->state == LINK_IDLE) {
         ended_idle(link);
     } else if (link->state == LINK_LEASED && link->call != NULL) {
-        call_on_link_end(link->call, err);
+        ended_leased(link, err);
     }
 }
 

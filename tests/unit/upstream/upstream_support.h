@@ -96,16 +96,17 @@ static const struct stream_ops far_ops = {.on_read = far_on_read, .on_end = far_
 static inline void far_on_accepted(void *owner, struct stream *stream)
 {
     struct far *end = owner;
-    struct far_stream *at = &far_streams[end - fars][end->accepted];
-    assert_true(end->accepted < FAR_STREAMS_MAX);
-    *at = (struct far_stream){end, end->accepted};
-    end->streams[end->accepted++] = stream;
+    int index = end->accepted++ % FAR_STREAMS_MAX; /* the first ones by their number; checks are many, and gone by then */
+    struct far_stream *at = &far_streams[end - fars][index];
+    assert_null(end->streams[index]);
+    *at = (struct far_stream){end, index};
+    end->streams[index] = stream;
     stream_attach(stream, &far_ops, at);
 }
 
 static inline void far_close_streams(struct far *end)
 {
-    for (int i = 0; i < end->accepted; i++) {
+    for (int i = 0; i < FAR_STREAMS_MAX; i++) {
         if (end->streams[i] != NULL) {
             stream_close(end->streams[i], false);
             end->streams[i] = NULL;
@@ -352,6 +353,32 @@ static inline int close_world(void **state)
 }
 
 /* ---- what is seen ---- */
+
+/* True when the metrics have this line, "weir_processor_up{processor=\"acme\"} 1". */
+static inline bool printed(const char *line)
+{
+    struct buf buf;
+    char with_end[320];
+    buf_init(&buf, loop_blocks(loop), (size_t)16 << 20);
+    assert_int_equal(stats_print(stats, &buf), ERR_OK);
+    char *text = malloc(buf.len + 1);
+    assert_non_null(text);
+    text[buf_copy(&buf, text)] = '\0';
+    buf_reset(&buf);
+    (void)snprintf(with_end, sizeof with_end, "\n%s\n", line);
+    bool found = strstr(text, with_end) != NULL;
+    free(text);
+    return found;
+}
+
+/* Lets time go by, on the loop; for what only time brings. */
+static inline void let_pass(uint64_t us)
+{
+    uint64_t until_us = clock_now_us() + us;
+    while (clock_now_us() < until_us) {
+        turn(loop);
+    }
+}
 
 static inline struct processor_state now(void)
 {

@@ -1,0 +1,299 @@
+/*
+ * The addresses of a processor: which takes a call, who is passed over and for
+ * how long, and what becomes of those that come and go. Over real sockets.
+ */
+#include "upstream_support.h"
+
+#include "upstream_internal.h"
+
+static int open_two(void **state)
+{
+    (void)state;
+    (void)open_ends(2);
+    const struct conf_processor conf = conf_of_ends(2);
+    use(&conf);
+    return 0;
+}
+
+static int requests(void)
+{
+    return fars[0].requests + fars[1].requests + fars[2].requests;
+}
+
+/* So many calls, one after the other, all answered. */
+static void pass_many(int count)
+{
+    struct caller caller;
+    int before = requests();
+
+    for (int i = 0; i < count; i++) {
+        pass(&caller, false);
+        assert_true(caller.end);
+    }
+    assert_int_equal(requests() - before, count);
+}
+
+static const char *address(int index)
+{
+    return processor->endpoints[index]->text;
+}
+
+static void test_an_address_that_was_tried_is_avoided_while_there_is_another(void **state)
+{
+    struct call_order order = order_of(false);
+    struct caller caller;
+
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        order.avoid = address(0);
+        pass_order(&caller, order);
+    }
+    assert_int_equal(fars[0].requests, 0);
+    assert_int_equal(fars[1].requests, 4);
+    const struct conf_processor alone = conf_of_ends(1);
+    use(&alone);
+    order.avoid = address(0);
+    pass_order(&caller, order);
+    assert_int_equal(fars[0].requests, 1);
+}
+
+static void test_who_asks_for_quiet_rests_while_there_is_another(void **state)
+{
+    struct caller caller;
+
+    (void)state;
+    fars[0].answer = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 3\r\nContent-Length: 0\r\n\r\n";
+    pass_many(2); /* round robin: one each */
+    uint64_t now_us = clock_now_us();
+    assert_true(endpoint_at(0).resting);
+    assert_false(endpoint_at(1).resting);
+    assert_true(processor->endpoints[0]->quiet_until_us > now_us + 1 * CLOCK_US_PER_S);
+    assert_true(processor->endpoints[0]->quiet_until_us <= now_us + 3 * CLOCK_US_PER_S);
+    pass_many(4);
+    assert_int_equal(fars[0].requests, 1);
+    assert_int_equal(now().endpoints_resting, 1);
+    const struct conf_processor alone = conf_of_ends(1);
+    use(&alone);
+    pass(&caller, false); /* for want of another */
+    assert_int_equal(fars[0].requests, 2);
+}
+
+static void test_no_more_quiet_than_half_a_minute_and_no_dates(void **state)
+{
+    (void)state;
+    fars[0].answer = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 86400\r\nContent-Length: 0\r\n\r\n";
+    fars[1].answer = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: Sun, 06 Nov 2094 08:49:37 GMT\r\nContent-Length: 0\r\n\r\n";
+    pass_many(2);
+    assert_true(processor->endpoints[0]->quiet_until_us > clock_now_us() + RETRY_AFTER_US_MAX - 10 * CLOCK_US_PER_S);
+    assert_true(processor->endpoints[0]->quiet_until_us <= clock_now_us() + RETRY_AFTER_US_MAX);
+    assert_int_equal(processor->endpoints[1]->quiet_until_us, 0);
+}
+
+static void test_a_retry_after_on_an_answer_that_is_none_of_these_is_not_heeded(void **state)
+{
+    (void)state;
+    fars[0].answer = "HTTP/1.1 200 OK\r\nRetry-After: 3\r\nContent-Length: 0\r\n\r\n";
+    pass_many(2);
+    assert_false(endpoint_at(0).resting);
+}
+
+static void test_who_refuses_connections_costs_no_call_while_there_is_another(void **state)
+{
+    (void)state;
+    far_vanish(&fars[0]);
+    pass_many(8);
+    assert_int_equal(fars[1].requests, 8);
+    assert_true(endpoint_at(0).resting);
+    assert_true(printed("weir_processor_connects_total{processor=\"acme\",result=\"failed\"} 1"));
+    char line[256];
+    (void)snprintf(line, sizeof line, "weir_processor_up{processor=\"acme\",endpoint=\"%s\"} 0", address(0));
+    assert_true(printed(line));
+}
+
+static void test_an_endpoint_whose_breaker_is_open_is_passed_over(void **state)
+{
+    struct conf_processor conf = conf_of_ends(2);
+    struct caller caller;
+
+    (void)state;
+    conf.breaker.min_requests = 1;
+    use(&conf);
+    fars[0].answer = ANSWER_503;
+    pass_many(2);
+    assert_int_equal(breaker_at(0).state, BREAKER_OPEN);
+    pass_many(4);
+    assert_int_equal(fars[0].requests, 1);
+    fars[1].answer = ANSWER_503;
+    for (int i = 0; i < 10 && breaker_at(1).state == BREAKER_CLOSED; i++) {
+        pass(&caller, false);
+    }
+    assert_int_equal(begin(&caller, false), CALL_START_REFUSED);
+    assert_int_equal(caller.refusal.why, CALL_BREAKER_OPEN);
+    finish(&caller);
+}
+
+static void test_an_address_that_is_added_takes_up_its_share_slowly_and_none_does_at_the_start(void **state)
+{
+    (void)state;
+    assert_false(endpoint_at(0).ramping || endpoint_at(1).ramping);
+    far_listen(&fars[2]);
+    const struct conf_processor conf = conf_of_ends(3);
+    use(&conf);
+    assert_false(endpoint_at(0).ramping || endpoint_at(1).ramping);
+    assert_true(endpoint_at(2).ramping);
+}
+
+static void test_an_endpoint_that_recovers_takes_up_its_share_slowly(void **state)
+{
+    (void)state;
+    processor_force(processor, BREAKER_FORCED_OPEN, 60 * CLOCK_US_PER_S, "ada", "a drill");
+    processor_force(processor, BREAKER_FORCED_CLOSED, 60 * CLOCK_US_PER_S, "ada", "over");
+    assert_int_equal(breaker_at(0).state, BREAKER_CLOSED);
+    assert_true(endpoint_at(0).ramping);
+}
+
+static void test_an_address_that_is_removed_ends_what_it_carries(void **state)
+{
+    struct caller caller;
+    char line[256];
+
+    (void)state;
+    struct call_order order = order_of(false);
+    order.avoid = address(0);
+    fars[1].answer = NULL;
+    (void)begin_order(&caller, order);
+    UNTIL(loop, caller.ready);
+    send_request(&caller);
+    struct endpoint *removed = caller.call.endpoint;
+    (void)snprintf(line, sizeof line, "weir_breaker_state{processor=\"acme\",endpoint=\"%s\",route=\"\",state=\"closed\"} 0",
+                   removed->text);
+    const struct conf_processor conf = conf_of_ends(1);
+    use(&conf);
+    assert_int_equal(now().endpoint_count, 1);
+    assert_true(removed->retired);
+    assert_true(printed(line));
+    struct bytes answer = BYTES(ANSWER);
+    UNTIL(loop, fars[1].requests == 1);
+    assert_int_equal(stream_write(fars[1].streams[0], &answer, 1).err, ERR_OK);
+    UNTIL(loop, caller.end);
+    finish(&caller);
+    UNTIL(loop, list_empty(&processor->retired)); /* gone with its last link */
+    pass_many(2);
+    assert_int_equal(fars[1].requests, 1);
+}
+
+static void test_an_address_that_comes_back_goes_on_where_it_was(void **state)
+{
+    struct conf_processor one = conf_of_ends(1), two = conf_of_ends(2);
+    struct call_order order = order_of(false);
+    struct caller caller;
+
+    (void)state;
+    order.avoid = address(0);
+    fars[1].answer = NULL;
+    (void)begin_order(&caller, order);
+    UNTIL(loop, caller.ready);
+    struct endpoint *endpoint = caller.call.endpoint;
+    use(&one);
+    use(&two);
+    assert_ptr_equal(processor->endpoints[1], endpoint);
+    assert_int_equal(endpoint_at(1).links_leased, 1);
+    assert_true(endpoint_at(1).ramping);
+    finish(&caller);
+}
+
+static void test_weights_are_those_of_the_configuration(void **state)
+{
+    struct conf_processor conf = conf_of_ends(2);
+    uint32_t weights[] = {3, 1};
+
+    (void)state;
+    conf.weights = weights;
+    use(&conf);
+    assert_int_equal(endpoint_at(0).weight, 3);
+    pass_many(12);
+    assert_true(fars[0].requests > 2 * fars[1].requests);
+    conf.weights = NULL;
+    use(&conf);
+    assert_int_equal(endpoint_at(0).weight, 1);
+}
+
+/* ---- checks ---- */
+
+static struct conf_processor checked(int ends)
+{
+    struct conf_processor conf = conf_of_ends(ends);
+    conf.health = (struct conf_health_checks){
+        .type = CONF_HEALTH_HTTP, .path = "/healthz", .status_min = 200, .status_max = 399, .every_ms = 10, .timeout_ms = 1000,
+        .down_after = 2, .up_after = 2};
+    return conf;
+}
+
+static void test_who_fails_its_checks_takes_no_call_and_comes_back_slowly(void **state)
+{
+    struct caller caller;
+    char line[256];
+
+    (void)state;
+    fars[0].answer = ANSWER_503;
+    const struct conf_processor conf = checked(1);
+    use(&conf);
+    UNTIL(loop, endpoint_at(0).health == HEALTH_DOWN);
+    assert_string_equal(endpoint_at(0).health_words, "status 503");
+    assert_int_equal(now().endpoints_down, 1);
+    (void)snprintf(line, sizeof line, "weir_processor_up{processor=\"acme\",endpoint=\"%s\"} 0", address(0));
+    assert_true(printed(line));
+    assert_int_equal(begin(&caller, true), CALL_START_REFUSED);
+    assert_int_equal(caller.refusal.why, CALL_DOWN);
+    finish(&caller);
+    fars[0].answer = ANSWER;
+    UNTIL(loop, endpoint_at(0).health == HEALTH_UP);
+    assert_true(endpoint_at(0).ramping);
+    const struct conf_processor unchecked = conf_of_ends(1);
+    use(&unchecked);
+    assert_int_equal(endpoint_at(0).health, HEALTH_UNKNOWN);
+    assert_false(endpoint_at(0).checked);
+}
+
+static void test_nobody_waits_for_who_fails_its_checks(void **state)
+{
+    struct conf_processor conf = checked(1);
+    struct caller held, waiting;
+
+    (void)state;
+    conf.connections = 1;
+    conf.health.type = CONF_HEALTH_NONE;
+    use(&conf);
+    (void)begin(&held, false);
+    UNTIL(loop, held.ready);
+    (void)begin(&waiting, false);
+    fars[0].answer = ANSWER_503;
+    conf.health.type = CONF_HEALTH_HTTP;
+    use(&conf);
+    UNTIL(loop, waiting.refused);
+    assert_int_equal(waiting.refusal.why, CALL_DOWN);
+    finish(&waiting);
+    finish(&held);
+}
+
+#define WITH(open, test) cmocka_unit_test_setup_teardown(test, open, close_world)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH(open_two, test_an_address_that_was_tried_is_avoided_while_there_is_another),
+        WITH(open_two, test_who_asks_for_quiet_rests_while_there_is_another),
+        WITH(open_two, test_no_more_quiet_than_half_a_minute_and_no_dates),
+        WITH(open_two, test_a_retry_after_on_an_answer_that_is_none_of_these_is_not_heeded),
+        WITH(open_two, test_who_refuses_connections_costs_no_call_while_there_is_another),
+        WITH(open_two, test_an_endpoint_whose_breaker_is_open_is_passed_over),
+        WITH(open_two, test_an_address_that_is_added_takes_up_its_share_slowly_and_none_does_at_the_start),
+        WITH(open_two, test_an_endpoint_that_recovers_takes_up_its_share_slowly),
+        WITH(open_two, test_an_address_that_is_removed_ends_what_it_carries),
+        WITH(open_two, test_an_address_that_comes_back_goes_on_where_it_was),
+        WITH(open_two, test_weights_are_those_of_the_configuration),
+        WITH(open_two, test_who_fails_its_checks_takes_no_call_and_comes_back_slowly),
+        WITH(open_two, test_nobody_waits_for_who_fails_its_checks),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
