@@ -665,7 +665,8 @@ bool breaker_end(struct breaker *breaker, struct breaker_flight *flight, enum br
         return false;
     }
     if (breaker->state == BREAKER_HALF_OPEN) {
-        return !flight->overdue && judge_probe(breaker, flight->caller, slow ? BREAKER_TIMED_OUT : outcome, random, now_us);
+        outcome = slow ? BREAKER_TIMED_OUT : outcome;
+        return !flight->overdue && judge_probe(breaker, flight->caller, outcome, random, now_us);
     }
     count_outcome(breaker, flight->caller, outcome, slow);
     breaker->answered_calls = answered ? breaker->ok + breaker->failed : breaker->answered_calls;
@@ -681,7 +682,11 @@ bool breaker_end(struct breaker *breaker, struct breaker_flight *flight, enum br
 static bool checked_open(struct breaker *breaker, bool passed, uint64_t now_us)
 {
     breaker->check_failed = breaker->check_failed || !passed;
-    breaker->checks_passed = passed ? (uint8_t)(breaker->checks_passed + (breaker->checks_passed < CHECKS_TO_PROBE)) : 0;
+    if (!passed) {
+        breaker->checks_passed = 0;
+    } else if (breaker->checks_passed < CHECKS_TO_PROBE) {
+        breaker->checks_passed++;
+    }
     if (breaker->checks_passed < CHECKS_TO_PROBE || (breaker->opened_count > 1 && !breaker->check_failed)) {
         return false;
     }
@@ -857,5 +862,8 @@ enum breaker_outcome breaker_outcome_of_endpoint(uint16_t status)
 
 enum breaker_outcome breaker_outcome_of_route(uint16_t status)
 {
-    return says_nothing(status) || is_of_gateway(status) ? BREAKER_NEUTRAL : status == 500 ? BREAKER_FAILED : BREAKER_OK;
+    if (says_nothing(status) || is_of_gateway(status)) {
+        return BREAKER_NEUTRAL;
+    }
+    return status == 500 ? BREAKER_FAILED : BREAKER_OK;
 }
