@@ -135,16 +135,17 @@ class Scene:
             endpoint.close()
 
     def act(self, begin, acts):
-        """Does each at its time; returns the times at which it was done, in seconds after the first request was due."""
+        """Does each at its time; returns the times at which each began, or, of a kill, at which it was over."""
         done = []
         for at, names, what in acts:
             time.sleep(max(0.0, begin + at - time.monotonic()))
-            done.append(time.monotonic())
+            began = time.monotonic()
             for name in names:
                 if what == "start":
                     self.endpoints[name].start()
                 else:
                     self.endpoints[name].signal(what)
+            done.append(time.monotonic() if what == signal.SIGKILL else began)
         return done
 
     def play(self, seconds, acts):
@@ -311,8 +312,9 @@ def episode_read(played, addresses, episode):
     closed = [change for change in changes if change["to"] == "closed" and change["at"] >= episode.back]
     out_at = max(first_by_endpoint(opened).values()) if len(first_by_endpoint(opened)) == len(here) else None
     failed = [each for each in played.asked if not good(each) and episode.gone - 1 <= each.due < episode.until]
-    # Who stops takes along what is sent until it is found out; who is killed what it has, and nothing can be sent after.
+    # Who stops takes along what is sent until it is found out, who is killed what it has; after that only probes are sent.
     known = episode.gone if episode.how == "killed" else out_at
+    probes = [each for each in failed if known is not None and each.due > known and each.outcome != "not_sent"]
     found = {
         "how": episode.how, "endpoints": episode.endpoints, "gone_s": episode.gone, "back_s": episode.back,
         "opened_ms": (out_at - episode.gone) * 1e3 if out_at else None,
@@ -321,7 +323,8 @@ def episode_read(played, addresses, episode):
         "opened_s": out_at, "closed_s": closed[-1]["at"] if closed else None,
         "in_flight": in_flight(played, episode, opened), "failed": len(failed), "reasons": reasons(failed),
         "failed_payments": sum(each.kind == "payment" for each in failed),
-        "failed_later": sum(each.due > known for each in failed) if known is not None else None,
+        "refused": sum(each.outcome == "not_sent" for each in failed), "probes_lost": len(probes),
+        "payments_lost_as_probes": sum(each.kind == "payment" for each in probes),
         "away": times([each for each in played.asked if episode.gone + 1 < each.due < episode.back]),
         "after": times([each for each in played.asked if episode.back + 1 < each.due < episode.until - 2.5]),
     }
@@ -353,11 +356,11 @@ def recovery_read(played, episode):
             if note.kind == "check" or (due is not None and due >= episode.back - 0.05):
                 asked.append(note)
     calls = [note.received for note in asked if note.kind != "check"]
-    kinds = [note.kind for note in asked]
-    first_other = next((number for number, kind in enumerate(kinds) if kind != "payment"), len(kinds))
+    first = {note.endpoint: note.kind for note in reversed(asked)}
     seconds = int(episode.until - episode.back)
     return {
-        "first_asked": kinds[:3], "payments_as_first_probe": first_other,
+        "first_asked": [note.kind for note in asked[:3]],
+        "payments_as_first_probe": sum(kind == "payment" for kind in first.values()),
         "first_call_s": calls[0] if calls else None,
         "first_second_percent": share_percent(calls, calls[0]) if calls else 0.0,
         "seconds_percent": [share_percent(calls, episode.back + second) for second in range(seconds)],
@@ -434,16 +437,16 @@ def text_build(results):
     number = report.number
     rows = [[episode["how"], number(episode["opened_ms"], "%.0f"), ", ".join(map(str, episode["causes"][:2])) or "-",
              str(episode["in_flight"]), str(episode["failed"]), str(episode["failed_payments"]),
-             number(episode["failed_later"], "%d"),
+             str(episode["refused"]), str(episode["probes_lost"]),
              number((episode["away"] or {}).get("p99_ms"), "%.1f"), number((episode["after"] or {}).get("p99_ms"), "%.1f")]
             for episode in episodes_of(results)]
     parts = [report.table(["sick: %d requests/s" % RATE, "open after ms", "cause", "in flight on it", "failed", "payments",
-                           "failed that were not on it", "p99 ms meanwhile", "p99 ms after"], rows)]
-    rows = [[episode["how"], ", ".join(episode["first_asked"]) or "-", str(episode["payments_as_first_probe"]),
+                           "refused", "lost as probes", "p99 ms meanwhile", "p99 ms after"], rows)]
+    rows = [[episode["how"], ", ".join(episode["first_asked"]) or "-", str(payments_as_probes(episode)),
              number(since(episode, "first_call_s"), "%.1f"), number(episode["first_second_percent"], "%.2f"),
              ", ".join("%.1f" % each for each in episode["seconds_percent"][:14]), number(since(episode, "closed_s"), "%.1f")]
             for episode in episodes_of(results)]
-    parts.append(report.table(["sick: back again", "asked first", "payments before that", "first call after s",
+    parts.append(report.table(["sick: back again", "asked first", "payments as first probe", "first call after s",
                                "first second, % of offered", "each second after it is back, % of offered",
                                "closed after s"], rows))
     rows = [[name, str(scene["asked"]), str(scene["answered"]), str(scene["failed_over"]),
@@ -462,6 +465,16 @@ def text_build(results):
     return "\n\n".join(parts)
 
 
+def payments_as_probes(episode):
+    """The first that an endpoint was asked when it was back; and what was lost while it was not."""
+    return episode["payments_as_first_probe"] + episode["payments_lost_as_probes"]
+
+
+def lost(episode):
+    """Those that were sent to it before it was found out."""
+    return episode["failed"] - episode["refused"] - episode["probes_lost"]
+
+
 def since(episode, name):
     return episode[name] - episode["back_s"] if episode[name] is not None else None
 
@@ -475,8 +488,9 @@ def notes_build(results):
            "another of one endpoint stands by, payments with a key in the embedded store, no health checks")
     yield ("open after: by the event of the breaker (of the last endpoint, where there are several); in flight on it: as that "
            "event says; of one that was killed, what it had begun by its own notes")
-    yield ("failed that were not on it: due after the breaker opened, or after the kill. Back again: by the endpoints' own "
-           "notes, without what had been sent before and was read late; the first second is that after the first call")
+    yield ("refused: not_sent, though others were well. Lost as probes: sent there after the breaker had opened, or after the "
+           "kill. Back again: by the endpoints' own notes, without what had been sent before and was read late; the first "
+           "second is that after the first call")
     if "cost" in results:
         yield ("breaker and balancing: bench/micro_breaker.c, warm, beside CPU of a plain request at %d connections, median of "
                "a few measurements" % PLAIN_CONNECTIONS)
@@ -490,17 +504,18 @@ def budget_list(results):
     if stopped:
         yield ("open after SIGSTOP, ms beside slow_is", OPEN_WITHIN_MS,
                stopped["opened_ms"] - SLOW_MS if stopped["opened_ms"] is not None else None)
-        yield "failed while an endpoint is stopped, of those in flight on it", stopped["in_flight"], stopped["failed"]
+        yield "lost with an endpoint that is stopped: at most what is in flight on it", stopped["in_flight"], lost(stopped)
     if killed:
-        yield "failed when an endpoint is killed, of others than in flight on it", 0, killed["failed_later"]
+        yield "lost after an endpoint was killed", 0, killed["probes_lost"]
     if processor:
-        yield "failed while a processor is stopped, of those in flight on it", processor["in_flight"], processor["failed"]
+        yield "lost with a processor that is stopped: at most what is in flight on it", processor["in_flight"], lost(processor)
+    yield "refused though others were well", 0, sum(each["refused"] for each in episodes_of(results))
     for episode in (stopped, killed):
         if episode:
             yield ("load in the first second of recovery, % of offered, " + episode["how"], FIRST_SECOND_MAX_PERCENT,
                    episode["first_second_percent"])
     if episodes_of(results):
-        yield "payments used as first probe", 0, sum(each["payments_as_first_probe"] for each in episodes_of(results))
+        yield "payments used as first probe", 0, sum(map(payments_as_probes, episodes_of(results)))
         yield "payments on two processors, or not_sent and yet seen", 0, sum(
             scene["money"]["on_two_processors"] + scene["money"]["not_sent_but_seen"] for scene in results["scenes"].values())
     for count in results.get("cost", {}).get("ns", {}):
