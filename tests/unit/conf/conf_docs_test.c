@@ -100,7 +100,7 @@ static void test_a_section_is_explained_with_its_keys(void **state)
     assert_explains("routes[3]", "routes\n");
     assert_explains("processors", "\n  url             Scheme, host and port of its API.\n");
     assert_explains("shutdown", "\n  drain ");
-    assert_explains("processors.acme.breaker", "\n  open_at         The share of calls in the window that failed");
+    assert_explains("processors.acme.breaker", "\n  open_at         It opens when this share of the calls in the window failed.");
     assert_explains("processors.acme.health", "\n  down_after      Checks in a row that fail");
     assert_explains("limits", "limits\n  How much one caller may ask for, by name.");
     assert_explains("limits.writes", "\n  rate            Requests in a time");
