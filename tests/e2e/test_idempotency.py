@@ -469,11 +469,11 @@ def test_the_key_that_the_processor_sees():
         with case("a retry after an unknown derives the same"):
             processor.forget()
             with paying(store, processor, upstream_key="derived") as weir:
-                processor.answer("close")
+                processor.answer("close", "close")  # weir itself asks once more
                 check_equal(pay(weir, "order-3").outcome, "unknown")
                 check_equal(pay(weir, "order-3").outcome, "answered")
                 sent = [seen.header("Idempotency-Key") for seen in processor.requests()]
-                check(len(sent) == 2 and sent[0] == sent[1], f"{sent}")
+                check(len(sent) == 3 and len(set(sent)) == 1, f"{sent}")
     with Embedded() as store, Processor() as processor, case("derived where the tenant is not what the processor sees"):
         with paying(store, processor, sections={"tenants": {"by": "header:X-Tenant"}}) as weir:
             pay(weir, "order-1")

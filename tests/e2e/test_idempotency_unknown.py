@@ -40,6 +40,10 @@ def check_told(weirs, expected_how):
     check_equal(sorted(how for event, _, how in lines if event == "resolved"), sorted(expected_how))
 
 
+# Attempts that break: weir asks once more by itself, and here that breaks, too.
+RESENT = ("reset-before", "reset-after", "close-before", "close-after", "half-answer")
+
+
 @on_each_store
 def test_a_retry_of_an_unknown_finds_the_truth(store):
     faults = ("hang", "reset-before", "reset-after", "close-before", "close-after", "half-answer", "garbage", "no-length",
@@ -58,7 +62,7 @@ def test_a_retry_of_an_unknown_finds_the_truth(store):
                 check_equal((again.status, again.outcome), (200, "answered"))
                 check_equal(json.loads(again.body)["amount"], 4200)
                 check_equal(executions(sandbox, key), 1)
-                check_equal(keys_seen(sandbox).count(key), 2)
+                check_equal(keys_seen(sandbox).count(key), 3 if fault in RESENT else 2)
                 check_replay(pay(weir, key), again)
         check_told([weir], ["replay"] * len(faults))
         with case("metrics"):
@@ -107,18 +111,18 @@ def test_an_unknown_stays_with_its_processor_and_its_key(store):
     with Processor() as first, Processor() as second, case("the route now goes elsewhere"):
         processors = {"acme": {"url": first.url, "profile": "house"}, "other": {"url": second.url, "profile": "house"}}
         with paying(store, first, sections={"processors": processors}) as weir:
-            first.answer("close")
+            first.answer("close", "close")
             check_equal(pay(weir, "order-2").outcome, "unknown")
             routes = [dict(weir.config["routes"][0], to="other")]
             weir.change(routes=routes)
             weir.reload()
             check_equal(pay(weir, "order-2").outcome, "answered")
             check_equal(pay(weir, "order-3").outcome, "answered")
-            check_equal([seen.header("Idempotency-Key") for seen in first.requests()], ["order-2"] * 2)
+            check_equal([seen.header("Idempotency-Key") for seen in first.requests()], ["order-2"] * 3)
             check_equal([seen.header("Idempotency-Key") for seen in second.requests()], ["order-3"])
     with Processor() as processor, case("its processor refuses connections"):
         with paying(store, processor) as weir:
-            processor.answer("close")
+            processor.answer("close", "close")
             check_equal(pay(weir, "order-4").outcome, "unknown")
             processor.stop()
             answer = pay(weir, "order-4")
@@ -338,23 +342,23 @@ def test_two_weirs_share_their_keys():
             check_equal(len(processor.requests()), 1)
             with case("unknown at one, taken over by the other"):
                 processor.forget()
-                processor.answer("reset")
+                processor.answer("reset", "reset")
                 check_equal(pay(one, "order-2").outcome, "unknown")
                 wait_state(two, "order-2", "unknown")  # the client does not wait for the mark
                 check_equal(pay(two, "order-2").outcome, "answered")
                 check_equal(pay(one, "order-2").outcome, "replayed")
-                check_equal([seen.header("Idempotency-Key") for seen in processor.requests()], ["order-2"] * 2)
+                check_equal([seen.header("Idempotency-Key") for seen in processor.requests()], ["order-2"] * 3)
                 check_told([one, two], ["replay"])
             with case("the same derived keys"):
                 with paying(store, processor, upstream_key="derived") as three, \
                         paying(store, processor, upstream_key="derived") as four:
                     processor.forget()
-                    processor.answer("close")
+                    processor.answer("close", "close")
                     check_equal(pay(three, "order-3").outcome, "unknown")
                     wait_state(four, "order-3", "unknown")
                     check_equal(pay(four, "order-3").outcome, "answered")
                     sent = [seen.header("Idempotency-Key") for seen in processor.requests()]
-                    check(len(sent) == 2 and sent[0] == sent[1] != "order-3", f"{sent}")
+                    check(len(sent) == 3 and set(sent) == {sent[0]} != {"order-3"}, f"{sent}")
             with case("a crowd at both: one execution"):
                 processor.forget()
                 askers = [Asker(lambda weir=weir: pay(weir, "order-4")) for weir in (one, two) * 8]

@@ -70,8 +70,16 @@ def merged(base, over):
     return result
 
 
+# Processors of tests fail on purpose and by the dozen: their breakers look away, unless a test is about them.
+PATIENT = {"breaker": {"min_requests": 100000}}
+
+
 def processor_section(to):
     """What `to` means in a configuration: a Processor, a Sandbox, anything with an authority, or a list of them."""
+    return {**PATIENT, **address_section(to)}
+
+
+def address_section(to):
     if isinstance(to, dict):
         return to
     if isinstance(to, (list, tuple)):
