@@ -48,14 +48,30 @@ static struct breaker_settings breaker_of(const struct conf_processor *conf)
     };
 }
 
+/* Host of a check: as calls have it, or where those have their clients', that of the url. NULL: no memory. */
+static char *check_host_of(const struct conf_processor *conf)
+{
+    bool v6 = strchr(conf->host, ':') != NULL;
+    char *text = NULL;
+    if (conf->host_header != NULL) {
+        return strdup(conf->host_header);
+    }
+    if (asprintf(&text, "%s%s%s:%u", v6 ? "[" : "", conf->host, v6 ? "]" : "", (unsigned)conf->port) < 0) {
+        return NULL;
+    }
+    if (conf->port == (conf->tls ? 443 : 80)) {
+        *strrchr(text, ':') = '\0';
+    }
+    return text;
+}
+
 static struct check_settings check_of(const struct conf_processor *conf)
 {
     const struct conf_health_checks *health = &conf->health;
-    const char *host = conf->host_header != NULL ? conf->host_header : conf->host;
     return (struct check_settings){
         .type = health->type,
         .path = health->path != NULL ? strdup(health->path) : NULL,
-        .host = strdup(host),
+        .host = check_host_of(conf),
         .status_min = health->status_min,
         .status_max = health->status_max,
         .timeout_ms = health->timeout_ms,
