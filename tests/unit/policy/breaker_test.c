@@ -598,6 +598,12 @@ static void test_silence_after_a_lull_takes_more_than_few_calls(void **state)
     calls(19, BREAKER_OK);
     begin_of_many(0, 2);
     assert_false(turn_after(20 * SECOND));
+    setup(NULL); /* that it was busy before it opened says nothing about now */
+    calls(20, BREAKER_OK);
+    half_open_it();
+    recover();
+    begin_of_many(0, 2);
+    assert_false(turn_after(20 * SECOND));
     setup(NULL); /* of an only caller one is enough */
     for (int i = 0; i < 21; i++) {
         assert_false(call(7, BREAKER_OK));
@@ -1075,6 +1081,9 @@ static void test_the_caller_that_failed_the_last_probe_is_excused_among_others(v
     wait_until_half_open();
     assert_true(call(7, BREAKER_FAILED));
     wait_until_half_open();
+    climb_to(2);
+    assert_false(call(7, BREAKER_FAILED)); /* in later stages a share is judged without him, not he excused */
+    assert_int_equal(breaker.failed, 1);
     recover();
     calls(4, BREAKER_OK);
     half_open_it();
