@@ -8,13 +8,19 @@
  * Checked: never more than one execution, over both processors.
  *
  * What is modelled of the code: idem_apply (begin, complete, mark, abandon,
- * lapse, resolve) and idem_step, with the ambiguity that its owner remembers.
+ * lapse, resolve, rebind) and idem_step, with the ambiguity that its owner
+ * remembers.
  * Not modelled: two masters at once (here: the minority's suffix is lost), the
  * end of a processor's memory, fingerprints, a second failover.
  *
- * Every try may send SENDS times: weir sends once per try, unless nothing was
- * sent; a second send covers a gate that tries again. A late answer after a mark
- * is no other case than one that comes after the sweep found the lease over.
+ * Every try may send SENDS times: a second time to the same processor under the
+ * same key, where that de-duplicates, which the store is not asked about. A late
+ * answer after a mark is no other case than one that comes after the sweep found
+ * the lease over.
+ *
+ * The embedded store is the master that has not synced yet and the replica that
+ * is the disk; its crash is the failover. That owners live on then makes the
+ * model the harder one.
  *
  * run.sh has the configurations: what must hold, and what must be violated, or
  * the model could not see the mistake.
@@ -38,6 +44,15 @@
 /* 1: another processor may be chosen while nothing was sent (mode failover); 0: always A (sticky, single_shot). */
 #ifndef FAILOVER
 #define FAILOVER 0
+#endif
+/*
+ * How a key comes to another processor. 0: its owner binds the record in one step, also after a refusal, and sends when
+ * the replica has it; more than weir does. 1: as weir does it (mode failover): the store is asked while no byte was sent,
+ * once in a try; it does so when it does, perhaps twice, perhaps when nobody waits any more, and only what it has
+ * acknowledged is followed.
+ */
+#ifndef REBIND
+#define REBIND 0
 #endif
 /* Before the first byte, the replica must have the begin: 0 never, 1 always, 2 where the processor is not A. */
 #ifndef ACKED
@@ -88,6 +103,9 @@ byte executed[2];        /* at each processor */
 byte net[8];             /* one place for each send: 0 none, 1 on its way to A, 2 to B */
 byte heard[TRIES + 1];   /* by each try: 0 nothing, 1 the definite answer, 2 that it was not executed, 3: it listens no more */
 byte alive;              /* tries that may yet send; for an operator who is right */
+#if REBIND
+byte asked[TRIES + 1];   /* by each try, of the store: 1 to be bound to A, 2 to B; a letter that may come again */
+#endif
 
 #define DEDUP(p) ((p == 0 && DEDUP_A) || (p == 1 && DEDUP_B))
 #define ON_ITS_WAY (net[0] + net[1] + net[2] + net[3] + net[4] + net[5] + net[6] + net[7])
@@ -107,6 +125,12 @@ proctype Try(byte id)
     byte sent;   /* how often */
     bit mine;    /* in its memory: an attempt of mine is ambiguous, or I took over */
     bit receipt; /* sends again for an answer that was not kept; writes nothing but that */
+#if REBIND
+#ifdef MUTANT_REBIND_TWICE
+    bit moved_before;
+#endif
+    bit moved;   /* it asked to be bound to the other processor */
+#endif
 
     /* begin */
     atomic {
@@ -184,7 +208,11 @@ granted:
 
 send:
     if
-    :: goto not_executed /* no connection: no byte left */
+#if REBIND
+    :: goto unsent       /* no connection: no byte left */
+#else
+    :: goto not_executed
+#endif
     :: goto over         /* crash */
     :: atomic { heard[id] = 0; net[(id - 1) * SENDS + sent] = p + 1; sent++ }
     fi;
@@ -197,6 +225,35 @@ send:
     :: goto over         /* crash */
     fi;
 
+#if REBIND
+unsent:
+    if
+#ifdef MUTANT_REBIND_AMBIGUOUS
+    :: atomic { !moved && sent == 0 -> moved = 1; asked[id] = asked[id] | (2 - p); goto rebinding }
+#else
+    :: atomic { !moved && sent == 0 && !mine -> moved = 1; asked[id] = asked[id] | (2 - p); goto rebinding }
+#endif
+#ifdef MUTANT_REBIND_TWICE
+    :: atomic { moved && !moved_before && sent == 0 && !mine -> moved_before = 1; asked[id] = asked[id] | (2 - p); goto rebinding }
+#endif
+    :: goto not_executed
+    fi;
+
+rebinding:
+    if
+#ifdef MUTANT_REBIND_NOT_AWAITED
+    :: p = 1 - p; goto send
+#endif
+#ifdef MUTANT_REBIND_IN_MEMORY
+    :: atomic { st == IN_FLIGHT && own == id && pr == 1 - p -> p = 1 - p; goto send }
+#else
+    :: atomic { st == IN_FLIGHT && own == id && pr == 1 - p && r_st == st && r_own == id && r_pr == pr -> p = 1 - p; goto send }
+#endif
+    :: goto not_executed /* no reply in time */
+    :: goto over         /* crash; or not its any more, or ambiguous: nothing is sent */
+    fi;
+#endif
+
 not_executed:
     atomic {
         if
@@ -208,9 +265,11 @@ not_executed:
         :: own == id && st == IN_FLIGHT -> st = ABSENT; own = 0; amb = 0; goto over
 #endif
         :: own == id && st == IN_FLIGHT && !AMBIGUOUS -> st = ABSENT; own = 0; goto over /* abandon */
+#if !REBIND
         :: own == id && st == IN_FLIGHT && !AMBIGUOUS && FAILOVER && sent < SENDS && !(QUARANTINE && failed_over) ->
             p = 1 - p; pr = p; /* bound anew */
             goto granted
+#endif
 #ifndef MUTANT_MEMORY_IN_RECORD
         :: !receipt && mine -> goto mark
 #else
@@ -231,7 +290,19 @@ ambiguous:
         :: own == id && st == IN_FLIGHT -> st = ABSENT; own = 0; amb = 0; goto over
 #endif
         :: !receipt -> mine = 1; goto mark
-        :: own == id && st == IN_FLIGHT && DEDUP(p) && sent < SENDS -> mine = 1; amb = 1; goto granted /* the same once more */
+#ifdef MUTANT_REBIND_SENT
+        :: !moved && !mine && sent < SENDS -> moved = 1; asked[id] = asked[id] | (2 - p); goto rebinding
+#endif
+        /* The same once more, to the same. */
+#if defined(MUTANT_MEMORY_IN_RECORD)
+        :: own == id && st == IN_FLIGHT && DEDUP(p) && sent < SENDS -> amb = 1; goto send
+#elif defined(MUTANT_AGAIN_FORGETS)
+        :: DEDUP(p) && sent < SENDS -> goto send
+#elif defined(MUTANT_AGAIN_NO_DEDUP)
+        :: sent < SENDS -> mine = 1; goto send
+#else
+        :: DEDUP(p) && sent < SENDS -> mine = 1; goto send
+#endif
         fi
     }
 
@@ -256,7 +327,15 @@ complete:
     }
 
 over:
-    atomic { alive--; p = 0; sent = 0; mine = 0; receipt = 0; heard[id] = 3 }
+    atomic {
+        alive--; p = 0; sent = 0; mine = 0; receipt = 0; heard[id] = 3;
+#if REBIND
+        moved = 0;
+#ifdef MUTANT_REBIND_TWICE
+        moved_before = 0;
+#endif
+#endif
+    }
 }
 
 /* ---- all others ---- */
@@ -265,6 +344,13 @@ proctype World()
 {
     byte slot;
     byte q;
+#if REBIND
+#ifdef MUTANT_REBIND_AMBIGUOUS
+#define MAY_BE_BOUND (st == IN_FLIGHT)
+#else
+#define MAY_BE_BOUND (st == IN_FLIGHT && !amb)
+#endif
+#endif
 
 end:
     do
@@ -273,6 +359,14 @@ end:
     :: atomic { !failed_over -> failed_over = 1; st = r_st; own = r_own; pr = r_pr; amb = r_amb }
 #endif
     :: atomic { st == IN_FLIGHT -> st = UNKNOWN; amb = 1 } /* the sweep: its lease is over */
+#if REBIND
+#ifdef MUTANT_REBIND_ANY_OWNER
+    :: atomic { MAY_BE_BOUND && pr == 0 && ((asked[1] | asked[2] | asked[3]) & 2) -> pr = 1 }
+#else
+    :: atomic { MAY_BE_BOUND && pr == 0 && (asked[own] & 2) -> pr = 1 }
+    :: atomic { MAY_BE_BOUND && pr == 1 && (asked[own] & 1) -> pr = 0 }
+#endif
+#endif
 #if VANISH == 1
     :: atomic { st == DONE -> st = ABSENT; own = 0; pr = 0; amb = 0 }
 #endif

@@ -31,6 +31,10 @@ failover-acked-no-dedup       | full  | holds    | -DTRIES=3 -DFAILOVER=1 -DACKE
 failover-acked-a-alone-dedups | full  | holds    | -DTRIES=3 -DFAILOVER=1 -DACKED=1 -DDEDUP_B=0
 failover-no-loss              | full  | holds    | -DTRIES=3 -DFAILOVER=1 -DLOSS=0
 failover-operator             | full  | holds    | -DTRIES=3 -DFAILOVER=1 -DACKED=1 -DOPERATOR=1
+rebind-2x2                    | quick | holds    | -DTRIES=2 -DSENDS=2 -DREBIND=1 -DACKED=1
+rebind                        | full  | holds    | -DTRIES=3 -DREBIND=1 -DACKED=1
+rebind-no-dedup               | full  | holds    | -DTRIES=3 -DREBIND=1 -DACKED=1 -DDEDUP_A=0 -DDEDUP_B=0
+rebind-operator               | full  | holds    | -DTRIES=3 -DREBIND=1 -DACKED=1 -DDEDUP_A=0 -DDEDUP_B=0 -DOPERATOR=1
 failover-not-acked            | full  | violated | -DTRIES=2 -DSENDS=2 -DFAILOVER=1
 failover-quarantine           | full  | violated | -DTRIES=3 -DFAILOVER=1 -DQUARANTINE=1
 failover-b-alone-acked        | full  | violated | -DTRIES=3 -DFAILOVER=1 -DACKED=2 -DQUARANTINE=1
@@ -48,6 +52,14 @@ mutant-takeover-unsent        | quick | violated | -DTRIES=3 -DFAILOVER=1 -DACKE
 mutant-refusal-clears         | full  | violated | -DTRIES=3 -DFAILOVER=1 -DACKED=1 -DMUTANT_REFUSAL_CLEARS
 mutant-receipt-no-dedup       | full  | violated | -DTRIES=2 -DDEDUP_A=0 -DACKED=1 -DRECEIPT=1 -DMUTANT_RECEIPT
 mutant-pass-no-dedup          | full  | violated | -DTRIES=2 -DDEDUP_A=0 -DACKED=1 -DPASS=1 -DMUTANT_PASS
+mutant-again-no-dedup         | full  | violated | -DTRIES=2 -DSENDS=2 -DDEDUP_A=0 -DACKED=1 -DMUTANT_AGAIN_NO_DEDUP
+mutant-again-forgets          | full  | violated | -DTRIES=2 -DSENDS=2 -DFAILOVER=1 -DACKED=1 -DMUTANT_AGAIN_FORGETS
+mutant-rebind-sent            | full  | violated | -DTRIES=2 -DSENDS=2 -DREBIND=1 -DACKED=1 -DMUTANT_REBIND_SENT
+mutant-rebind-in-memory       | quick | violated | -DTRIES=2 -DREBIND=1 -DACKED=1 -DMUTANT_REBIND_IN_MEMORY
+mutant-rebind-ambiguous       | full  | violated | -DTRIES=2 -DREBIND=1 -DACKED=1 -DMUTANT_REBIND_AMBIGUOUS
+mutant-rebind-not-awaited     | full  | violated | -DTRIES=2 -DREBIND=1 -DACKED=1 -DMUTANT_REBIND_NOT_AWAITED
+mutant-rebind-any-owner       | full  | violated | -DTRIES=3 -DREBIND=1 -DACKED=1 -DMUTANT_REBIND_ANY_OWNER
+mutant-rebind-twice           | full  | violated | -DTRIES=2 -DREBIND=1 -DACKED=1 -DMUTANT_REBIND_TWICE
 END
 }
 
