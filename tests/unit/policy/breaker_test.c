@@ -601,7 +601,11 @@ static void test_silence_after_a_lull_takes_more_than_few_calls(void **state)
     setup(NULL); /* that it was busy before it opened says nothing about now */
     calls(20, BREAKER_OK);
     half_open_it();
-    recover();
+    climb_to(BREAKER_STAGES - 1);
+    now_us += BREAKER_STAGE_US;
+    calls(19, BREAKER_OK);
+    assert_true(call(1, BREAKER_OK));
+    assert_change(BREAKER_HALF_OPEN, BREAKER_CLOSED, BREAKER_CAUSE_RECOVERED);
     begin_of_many(0, 2);
     assert_false(turn_after(20 * SECOND));
     setup(NULL); /* of an only caller one is enough */
