@@ -1,6 +1,7 @@
 """What weir sends once more by itself: a payment that broke without an answer, to the processor that knows its key; a read
 whose kept link had been ended. Nothing else, and not without a budget."""
 
+import socket
 import time
 
 from harness import case, check, check_equal, deadline
@@ -85,7 +86,7 @@ def test_a_refusal_of_the_second_attempt_proves_nothing_of_the_first(store):
             check_equal({seen.header("Idempotency-Key") for seen in processor.requests()}, {key})
     with case("a refused connection"), Processor() as processor, paying(store, processor) as weir:
         def die(link, got):
-            processor.listener.close()
+            processor.listener.shutdown(socket.SHUT_RDWR)
             link.reset()
         processor.answer(die)
         answer = pay(weir, "order-refused")

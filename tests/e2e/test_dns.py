@@ -1,12 +1,13 @@
 """A processor's name that comes to mean other addresses, and name servers that fail: weir asks every ten seconds or so."""
 
 import threading
+import time
 
 from harness import case, check, check_equal, deadline, wait_until
 from harness.http import request
 from harness.names import Names
 from harness.ports import free_port
-from harness.processor import Hold, Processor
+from harness.processor import Hold, Processor, default_answer
 from harness.weir import Weir
 
 NAME = "acme.test"
@@ -44,6 +45,11 @@ def weir_of(names, port, **acme):
     return Weir({"url": f"http://{NAME}:{port}", **acme}, wrap=names.wrap)
 
 
+def slowly(link, got):
+    time.sleep(0.02)
+    default_answer(link, got)
+
+
 def share_of(part, before, *all_of):
     """Of the requests that came since `before`, in percent."""
     came = [len(processor.requests()) - have for processor, have in zip(all_of, before)]
@@ -55,6 +61,7 @@ def test_an_address_is_added_slowly_and_one_that_goes_drains():
     port = free_port()
     with Names({NAME: [ONE]}) as names, Processor(host=ONE, port=port) as one, Processor(host=TWO, port=port) as two, \
             weir_of(names, port) as weir, Paying(weir) as paying:
+        one.answer_always(slowly)  # what is new answers sooner, and is still not to be flooded
         one.wait_requests(10)
         names.set(NAME, [ONE, TWO])
         with case("what is added starts slowly"):

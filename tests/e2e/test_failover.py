@@ -106,7 +106,7 @@ def test_both_are_gone():
 
 def record_of(weir, key):
     """What the store says of a payment, as an operator sees it."""
-    line = weir.wait_for_access(lambda line: line.get("weir.record") and line["x_request_id"] == key)
+    line = weir.wait_for_access(lambda line: line.get("weir.record") and line.get("x_request_id") == key)
     return json.loads(weir.verb("idempotency", "show", line["weir.record"], "--json", expected=0)[1])["record"]
 
 
