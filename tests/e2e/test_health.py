@@ -13,8 +13,8 @@ from harness.processor import Hold, Processor, Sandbox, response
 from harness.weir import Weir, merged
 from test_outcomes import check_own
 
-HEALTH = {"path": "/healthz", "every": "300ms", "timeout": "250ms"}
-PATIENT = {"path": "/healthz", "every": "300ms", "timeout": "250ms", "down_after": 100}
+HEALTH = {"path": "/healthz", "every": "600ms", "timeout": "500ms"}
+PATIENT = {"path": "/healthz", "every": "600ms", "timeout": "500ms", "down_after": 100}
 QUICK_BREAKER = {"slow_is": "300ms", "open_for": "500ms", "open_max": "1s", "min_requests": 5}
 FOREVER = 1000000
 RAMP_S = 10
@@ -188,7 +188,7 @@ def test_why_a_check_fails():
 @deadline(90)
 def test_a_tcp_check_looks_at_the_connection_alone():
     with Sandbox() as sandbox, Weir(sandbox, acme={
-            "health": {"type": "tcp", "every": "300ms", "timeout": "250ms"}}) as weir:
+            "health": {"type": "tcp", "every": "600ms", "timeout": "500ms"}}) as weir:
         wait_checks(weir, "passed", 2)
         check_equal(sandbox.requests(), [])
         with case("a process that stands still still accepts"):
@@ -206,7 +206,7 @@ def test_a_tcp_check_looks_at_the_connection_alone():
 @deadline(90)
 def test_a_tls_check_verifies_as_calls_do():
     pair = certs.server("localhost")
-    tls = {"type": "tls", "every": "300ms", "timeout": "250ms"}
+    tls = {"type": "tls", "every": "600ms", "timeout": "500ms"}
     with Sandbox(cert=pair.cert, key=pair.key) as sandbox:
         url = f"https://localhost:{sandbox.address[1]}"
         with case("good"), Weir({"url": url, "endpoints": [sandbox.authority], "tls": {"ca": str(certs.ca().cert)},
