@@ -27,7 +27,7 @@ PARTS = {"limits": limits, "overload": overload, "sick": sick}
 
 def options_read():
     parser = argparse.ArgumentParser(prog="bench/run.sh", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="64 connections, short measurements: about a minute")
+    parser.add_argument("--quick", action="store_true", help="64 connections, short measurements: about four minutes")
     parser.add_argument("--only", choices=("plain", "tls", "payment", "memory", *PARTS), help="one part alone")
     parser.add_argument("--seconds", type=int, help="of each measurement (2)")
     parser.add_argument("--rounds", type=int, help="of keep-alive loads (5); of the others three fifths")

@@ -311,7 +311,8 @@ def episode_read(played, addresses, episode):
     opened = [change for change in changes if change["to"] == "open" and change["at"] < episode.back]
     closed = [change for change in changes if change["to"] == "closed" and change["at"] >= episode.back]
     out_at = max(first_by_endpoint(opened).values()) if len(first_by_endpoint(opened)) == len(here) else None
-    failed = [each for each in played.asked if not good(each) and episode.gone - 1 <= each.due < episode.until]
+    # What was in flight when it went fell due before; the same of the next episode is the next one's.
+    failed = [each for each in played.asked if not good(each) and episode.gone - 0.5 <= each.due < episode.until - 0.5]
     # Who stops takes along what is sent until it is found out, who is killed what it has; after that only probes are sent.
     known = episode.gone if episode.how == "killed" else out_at
     probes = [each for each in failed if known is not None and each.due > known and each.outcome != "not_sent"]
