@@ -29,12 +29,20 @@ void queue_note_service(struct processor *processor, uint64_t service_us)
     processor->service_us = after_us > 0 ? after_us : 1;
 }
 
+static uint64_t places_of(const struct processor *processor)
+{
+    const struct processor_settings *settings = &processor->settings;
+    uint64_t places = 0;
+    for (int i = 0; i < processor->endpoint_count; i++) {
+        places += endpoint_is_closed_to_all(processor->endpoints[i]) ? 0 : settings->connections;
+    }
+    return places < settings->concurrency ? places : settings->concurrency;
+}
+
 /* How long `count` calls take, with all places busy. 0: nothing is known. */
 static uint64_t service_of(const struct processor *processor, uint32_t count)
 {
-    const struct processor_settings *settings = &processor->settings;
-    uint64_t places = (uint64_t)settings->connections * (uint64_t)processor->endpoint_count;
-    places = places < settings->concurrency ? places : settings->concurrency;
+    uint64_t places = places_of(processor);
     return places == 0 ? 0 : processor->service_us * count / places;
 }
 

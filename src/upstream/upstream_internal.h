@@ -4,11 +4,12 @@
  * written by its own file alone, but for the counts that a link moves between
  * (endpoint_count_link) and what the balancing is told of an endpoint's calls.
  *
- *   processor.c  its life, its name, an operator's word     settings.c  what the configuration says of it
- *   endpoint.c   addresses, which is picked, their checks   circuit.c   breakers: what feeds them
- *   queue.c      who waits for a place                      circuit_events.c   what is told of breakers
- *   call.c       one request                                link.c      one connection
- *   show.c       what is seen of all that                   check.c     active checks
+ *   processor.c  its life, its name, its retries            settings.c   what the configuration says of it
+ *   endpoint.c   addresses, which is picked, their checks   check.c      active checks
+ *   circuit.c    breakers, an operator's word               circuit_events.c   what is told of breakers
+ *   call.c       one request                                call_find.c  a link for it
+ *   queue.c      who waits for a place                      verdict.c    how it went
+ *   link.c       one connection                             show.c       what is seen of all that
  */
 #ifndef WEIR_UPSTREAM_INTERNAL_H
 #define WEIR_UPSTREAM_INTERNAL_H
@@ -272,7 +273,37 @@ void link_return(struct link *link);
 void link_close(struct link *link, bool reset);
 void link_close_idle(struct endpoint *endpoint);
 
+/* verdict.c */
+/* It goes to that endpoint. */
+void verdict_begin(struct call *call, struct endpoint *endpoint);
+/* The connect failed. */
+void verdict_unreached(struct call *call, enum err err);
+/* The head of its answer is here, the rest is not. */
+void verdict_park(struct call *call);
+/* What came of it at the endpoint that it was sent to is known. Once; later ones are not heard, as of all that follow. */
+void verdict_settle(struct call *call, enum breaker_outcome endpoint, enum breaker_outcome route);
+/* It broke on its way: not by the route's doing, nor by the endpoint's where a kept link broke before it was used. */
+void verdict_broken(struct call *call);
+/* No answer in time. Where the endpoint is known to be sick, that explains it. */
+void verdict_timed_out(struct call *call);
+/* It says nothing of anybody: given up, or refused. */
+void verdict_none(struct call *call);
+
+/* call_find.c */
+enum found { FOUND_LINK, FOUND_CONNECTING, FOUND_NO_PLACE, FOUND_FAILURE };
+/* A first link; the route's breaker is asked first. On a failure *refused says it. */
+enum found call_find_first(struct call *call, struct call_refused *refused);
+/* Tries endpoints until one gives a link or starts connecting. On a failure *refused is of the last one that was tried. */
+enum found call_find_next(struct call *call, struct call_refused *refused);
+/* It has its link. */
+void call_leased(struct call *call);
+enum call_refusal call_refusal_of(enum err err);
+/* Whether a waiting call can never have a link as things are; *refused says why. */
+bool call_waits_in_vain(const struct call *call, struct call_refused *refused);
+
 /* call.c */
+/* The only place that changes a call's state. */
+void call_enter(struct call *call, enum call_state state);
 /* Events of the call's link. */
 void call_on_link_open(struct call *call);
 void call_on_link_failed(struct call *call, enum err err, const char *words);
@@ -280,8 +311,6 @@ void call_on_data(struct call *call, struct bytes data);
 void call_on_link_end(struct call *call, enum err err);
 /* A queued call's turn has come; true when it left the queue. */
 bool call_unqueue(struct call *call);
-/* Whether a waiting call can never have a link as things are; *refused says why. */
-bool call_waits_in_vain(const struct call *call, struct call_refused *refused);
 /* Ends a waiting call. */
 void call_refuse(struct call *call, const struct call_refused *refused);
 
