@@ -24,7 +24,8 @@ static uint64_t weight_now(const struct balance_load *load, uint64_t now_us)
     if (!balance_ramps(load, now_us)) {
         return weight * 1000;
     }
-    uint64_t permille = now_us > load->ramp_us ? (now_us - load->ramp_us) * 1000 / BALANCE_RAMP_US : 0;
+    uint64_t elapsed = now_us > load->ramp_us ? (now_us - load->ramp_us) * 1000 / BALANCE_RAMP_US : 0;
+    uint64_t permille = elapsed * elapsed / 1000;
     return weight * (permille > BALANCE_RAMP_FROM_PERMILLE ? permille : BALANCE_RAMP_FROM_PERMILLE);
 }
 
@@ -160,6 +161,15 @@ static uint32_t draw(uint64_t *random)
 #define NEAR 2.0
 
 /*
+ * What takes up its share slowly is soon the better one, having little to do:
+ * its weight decides all the same, unless the other one is sick.
+ */
+static bool may_be_preferred(const struct balance_load *load, const struct balance_load *other, uint64_t now_us)
+{
+    return !balance_ramps(load, now_us) || other->failing || silence_us(other, now_us) > other->latency_us;
+}
+
+/*
  * Two distinct ones by weight, and of these the better one, or by lot where
  * their costs are near each other. The odds are then those of having been drawn
  * first, which gives everyone its exact share.
@@ -174,10 +184,10 @@ static int pick_of_two(const struct field *field, uint64_t random)
     double cost_a = cost_beside(field->loads[a], field->loads[b], lighter, field->now_us);
     double cost_b = cost_beside(field->loads[b], field->loads[a], lighter, field->now_us);
 
-    if (cost_a > cost_b * NEAR) {
+    if (cost_a > cost_b * NEAR && may_be_preferred(field->loads[b], field->loads[a], field->now_us)) {
         return b;
     }
-    if (cost_b > cost_a * NEAR) {
+    if (cost_b > cost_a * NEAR && may_be_preferred(field->loads[a], field->loads[b], field->now_us)) {
         return a;
     }
     uint64_t odds_a = field->weight - weight_b;

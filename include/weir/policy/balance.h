@@ -18,7 +18,7 @@
 #define BALANCE_SILENCE_US UINT64_C(2000000) /* without a sample or a call in flight: then nothing is held against it */
 #define BALANCE_SILENT_MAX_DOUBLINGS 8u      /* silent with calls in flight: tried again after BALANCE_SILENCE_US, doubled for each beyond the first */
 #define BALANCE_RAMP_US UINT64_C(10000000)   /* slow start: how long what is new or back takes to its full share */
-#define BALANCE_RAMP_FROM_PERMILLE 100u      /* of its weight, at first */
+#define BALANCE_RAMP_FROM_PERMILLE 50u       /* of its weight, at first; then with the square of the time */
 #define BALANCE_WEIGHT_MAX 100u
 #define BALANCE_LATENCY_MAX_US UINT64_C(3600000000) /* more is not told apart */
 

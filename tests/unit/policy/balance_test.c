@@ -281,13 +281,13 @@ static void test_what_is_new_takes_up_its_share_slowly(void **state)
     loads[0].ramp_us = 100 * SECOND;
     for (int way = BALANCE_P2C; way <= BALANCE_ROUND_ROBIN; way++) {
         count_picks((enum balance_way)way, picks, 100 * SECOND);
-        assert_in_range(picks[0], 290, 440); /* 1 of 11 */
+        assert_in_range(picks[0], 140, 250); /* 1 of 21 */
         count_picks((enum balance_way)way, picks, 105 * SECOND);
-        assert_in_range(picks[0], 1200, 1470); /* 1 of 3 */
+        assert_in_range(picks[0], 700, 900); /* 1 of 5 */
         count_picks((enum balance_way)way, picks, 110 * SECOND);
         assert_in_range(picks[0], 1900, 2100);
         count_picks((enum balance_way)way, picks, 99 * SECOND); /* a clock read a little earlier */
-        assert_in_range(picks[0], 290, 440);
+        assert_in_range(picks[0], 140, 250);
     }
     assert_true(balance_ramps(&loads[0], 105 * SECOND));
     assert_false(balance_ramps(&loads[0], 110 * SECOND));
@@ -488,13 +488,30 @@ static void test_after_a_slow_start_the_share_is_whole_in_ten_seconds(void **sta
     loads[2].usable = true;
     loads[2].ramp_us = plant.now_us;
     plant_run(BALANCE_P2C, SECOND, 2000);
-    assert_in_range(plant.picks[2], 2000 * 3 / 100, 2000 * 7 / 100); /* a tenth of a third is 1 of 21 */
+    assert_in_range(plant.picks[2], 2000 * 15 / 1000, 2000 * 5 / 100); /* a twentieth of a third is 1 of 41 */
     plant_run(BALANCE_P2C, 4 * SECOND, 2000);
     int middle = plant.picks[2];
     plant_run(BALANCE_P2C, 4 * SECOND, 2000);
     assert_true(plant.picks[2] > middle);
     plant_run(BALANCE_P2C, 4 * SECOND, 2000);
     assert_in_range(plant.picks[2], 2400, 2950); /* of 8000; it is at its third since three seconds */
+}
+
+/* A new endpoint has little to do and answers in no time: it is not taken for the better one meanwhile. */
+static void test_a_slow_start_holds_for_one_that_is_fast(void **state)
+{
+    (void)state;
+    plant_begin(2, 20000);
+    loads[1].usable = false;
+    plant_run(BALANCE_P2C, SECOND, 500);
+    plant.latency_us[1] = 2000;
+    loads[1].usable = true;
+    loads[1].ramp_us = plant.now_us;
+    plant_run(BALANCE_P2C, SECOND, 500);
+    assert_in_range(plant.picks[1], 500 * 3 / 100, 500 * 7 / 100);
+    plant.latency_us[0] = NEVER; /* unless the other one stops */
+    plant_run(BALANCE_P2C, SECOND, 500);
+    assert_in_range(plant.picks[1], 440, 500);
 }
 
 static void test_a_slow_endpoint_gets_less(void **state)
@@ -534,6 +551,7 @@ int main(void)
         cmocka_unit_test_setup(test_fast_failures_attract_nothing, setup),
         cmocka_unit_test_setup(test_a_recovered_endpoint_comes_back, setup),
         cmocka_unit_test_setup(test_after_a_slow_start_the_share_is_whole_in_ten_seconds, setup),
+        cmocka_unit_test_setup(test_a_slow_start_holds_for_one_that_is_fast, setup),
         cmocka_unit_test_setup(test_a_slow_endpoint_gets_less, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
