@@ -56,6 +56,17 @@ uint64_t idle_limit_us(struct idle_limit *limit, uint64_t max_us, uint64_t now_u
     return least(limit->limit_us, most_us);
 }
 
+uint64_t idle_limit_sure_us(struct idle_limit *limit, uint64_t max_us, uint64_t now_us)
+{
+    uint64_t seen_us = limit->seen_us - limit->seen_us / 4;
+    return least(idle_limit_us(limit, max_us, now_us), seen_us > IDLE_SURE_US ? seen_us : IDLE_SURE_US);
+}
+
+void idle_limit_seen(struct idle_limit *limit, uint64_t idle_us)
+{
+    limit->seen_us = idle_us > limit->seen_us ? idle_us : limit->seen_us;
+}
+
 /* Another closing than the one that taught it, and at about the same age. */
 static bool confirms(const struct idle_limit *limit, uint64_t idle_us, uint64_t now_us)
 {
@@ -66,6 +77,7 @@ static bool confirms(const struct idle_limit *limit, uint64_t idle_us, uint64_t 
 void idle_limit_closed(struct idle_limit *limit, uint64_t idle_us, uint64_t now_us)
 {
     begin(limit, now_us);
+    limit->seen_us = least(limit->seen_us, idle_us);
     uint64_t safe_us = idle_us - idle_us / 4;
     bool lowers = safe_us < limit->limit_us;
     bool sure = confirms(limit, idle_us, now_us);

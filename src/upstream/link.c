@@ -236,8 +236,11 @@ static struct link *find_idle(struct endpoint *endpoint, bool safe, uint64_t now
     if (list_empty(&endpoint->idle)) {
         return NULL;
     }
-    uint64_t most_us = idle_max_us(endpoint, now_us);
-    most_us = safe || most_us < LINK_YOUNG_US ? most_us : LINK_YOUNG_US;
+    const struct link *oldest = list_last(&endpoint->idle, struct link, in_idle);
+    uint64_t max_us = endpoint->processor->settings.link_idle_ms * CLOCK_US_PER_MS;
+    idle_limit_seen(&endpoint->idle_limit, now_us - oldest->idle_since_us);
+    uint64_t most_us = safe ? idle_limit_us(&endpoint->idle_limit, max_us, now_us)
+                            : idle_limit_sure_us(&endpoint->idle_limit, max_us < LINK_YOUNG_US ? max_us : LINK_YOUNG_US, now_us);
     int tries = 0;
     list_each (link, after, &endpoint->idle, struct link, in_idle) {
         if (++tries > LINK_TRIES_MAX || now_us - link->idle_since_us > most_us) {

@@ -135,9 +135,28 @@ static void test_an_idle_time_that_equals_the_gap_between_calls_is_met_once_a_fe
     assert_in_range(met, 1, 2);
 }
 
+/* What must not be lost is never the one that teaches. */
+static void test_what_was_not_seen_open_is_not_sure(void **state)
+{
+    struct idle_limit limit = {0};
+
+    (void)state;
+    assert_int_equal(idle_limit_sure_us(&limit, MAX, 1), IDLE_SURE_US);
+    idle_limit_seen(&limit, 400000);
+    assert_int_equal(idle_limit_sure_us(&limit, MAX, 1), 300000);
+    idle_limit_seen(&limit, 200000); /* a younger one says nothing new */
+    assert_int_equal(idle_limit_sure_us(&limit, MAX, 1), 300000);
+    assert_int_equal(idle_limit_sure_us(&limit, 250000, 1), 250000);
+    idle_limit_seen(&limit, 3600000000);
+    assert_int_equal(idle_limit_sure_us(&limit, MAX, 1), IDLE_START_US); /* nor is it longer than for others */
+    idle_limit_closed(&limit, 200000, 2);
+    assert_int_equal(idle_limit_sure_us(&limit, MAX, 2), 150000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_what_was_not_seen_open_is_not_sure),
         cmocka_unit_test(test_it_begins_below_what_servers_have_by_default),
         cmocka_unit_test(test_a_closing_lowers_it_below_the_age_of_that_link),
         cmocka_unit_test(test_it_never_falls_below_its_least),
