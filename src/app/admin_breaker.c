@@ -3,7 +3,7 @@
  * processors, and takes an operator's word on the breakers of one, which
  * upstream writes down with who said it and why.
  *
- *   breaker       order > processor > actor's name > processor again, force, answer
+ *   breaker       order > actor's name > processor > force, answer
  */
 #include <stdio.h>
 
@@ -157,23 +157,14 @@ static void show_one(struct app *app, struct httpd_request *request)
 
 /* ---- an operator's word ---- */
 
-static struct processor *find_or_refuse(struct inquiry *inquiry)
+/* Looked up now: a reload may have taken the processor away while the actor's name was. */
+static void force(struct inquiry *inquiry)
 {
-    char sentence[INQUIRY_SENTENCE_BYTES];
+    char actor[ADMIN_ACTOR_BYTES], sentence[INQUIRY_SENTENCE_BYTES];
     struct processor *processor = find_processor(inquiry->app, inquiry->processor);
     if (processor == NULL) {
         describe_unknown(inquiry->app, inquiry->processor, sentence);
         inquiry_refuse(inquiry, 404, sentence);
-    }
-    return processor;
-}
-
-/* A reload may have taken the processor away meanwhile. */
-static void force(struct inquiry *inquiry)
-{
-    char actor[ADMIN_ACTOR_BYTES];
-    struct processor *processor = find_or_refuse(inquiry);
-    if (processor == NULL) {
         return;
     }
     admin_describe_actor(&inquiry->peer, inquiry->user, actor);
@@ -208,7 +199,7 @@ static void force_one(struct app *app, struct httpd_request *request)
         return;
     }
     read_name(request, inquiry->processor);
-    if (read_order(inquiry) && find_or_refuse(inquiry) != NULL) {
+    if (read_order(inquiry)) {
         inquiry_act(inquiry, BREAKER_ORDER_WHY_BYTES_MAX, force);
     }
 }

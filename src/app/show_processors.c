@@ -172,7 +172,7 @@ const char *show_verdict(const struct processor *processor, uint64_t now_us, cha
         add(&verdict, "%s", forced);
     }
     if (state.trouble != NULL) {
-        add(&verdict, "%s", state.trouble);
+        add(&verdict, "its name does not resolve: %s", state.trouble);
     }
     add_endpoints(&verdict, processor);
     add_circuits(&verdict, processor);
@@ -187,18 +187,22 @@ const char *show_verdict(const struct processor *processor, uint64_t now_us, cha
 
 /* ---- tables ---- */
 
-static void add_cells(struct text_table *table, const char *name, const struct endpoint_state *endpoint, uint64_t now_us)
+static void add_state(struct text_table *table, const struct breaker_shown *breaker, uint64_t now_us)
 {
     char age[SHOW_BREAKER_BYTES];
-    const struct breaker_shown *breaker = &endpoint->breaker;
-    text_table_cell(table, "%s", name);
-    text_table_cell(table, "%s", endpoint->address);
-    text_table_cell(table, "%" PRIu32, endpoint->weight);
     if (breaker->forced == BREAKER_AUTO) {
         text_table_cell(table, "%s %s", breaker_state_name(breaker->state), show_breaker_for(breaker, now_us, age));
     } else {
         text_table_cell(table, "held %s", breaker_forced_name(breaker->forced));
     }
+}
+
+static void add_cells(struct text_table *table, const char *name, const struct endpoint_state *endpoint, uint64_t now_us)
+{
+    text_table_cell(table, "%s", name);
+    text_table_cell(table, "%s", endpoint->address);
+    text_table_cell(table, "%" PRIu32, endpoint->weight);
+    add_state(table, &endpoint->breaker, now_us);
     if (!endpoint->checked && !is_down(endpoint)) {
         text_table_cell(table, "-");
     } else {
@@ -265,8 +269,7 @@ static bool show_circuits(struct upstream *upstream, uint64_t now_us, struct buf
             }
             text_table_cell(&table, "%s", processor_name(at));
             text_table_cell(&table, "%s", circuit.route);
-            text_table_cell(&table, "%s %s", breaker_state_name(circuit.breaker.state),
-                            show_breaker_for(&circuit.breaker, now_us, text));
+            add_state(&table, &circuit.breaker, now_us);
             text_table_cell(&table, "%s", show_breaker_why(&circuit.breaker.change, text));
         }
     }

@@ -10,9 +10,10 @@ import signal
 from harness import case, check, check_equal, deadline, http, wait_until
 from harness.processor import Processor, response
 from harness.weir import Weir, merged
-from test_sick import BROKEN, QUICK_BREAKER, TWO_ROUTES, Callers, by_path, state, until_refused
+from test_sick import BROKEN, TWO_ROUTES, Callers, by_path, state, until_refused
 
 AWAY = response(503, [], b"away")
+BREAKER = {"min_requests": 20, "open_for": "60s"}
 HALF_AN_HOUR = datetime.timedelta(minutes=30)
 
 
@@ -103,7 +104,7 @@ def test_a_word_holds_every_breaker_open_until_auto():
 
 @deadline(60)
 def test_a_word_holds_every_breaker_closed():
-    with Processor() as processor, Weir(processor, acme={"breaker": QUICK_BREAKER}) as weir, Callers(weir) as callers:
+    with Processor() as processor, Weir(processor, acme={"breaker": BREAKER}) as weir, Callers(weir) as callers:
         out = say(weir, "closed", "--for", "30m", "--why", "we know better")
         check("let everything through" in out and "held closed for " in out, out)
         processor.answer_always(AWAY)
@@ -232,7 +233,7 @@ def test_the_calls_of_the_api():
 @deadline(60)
 def test_a_sick_endpoint_is_told_in_words_and_numbers():
     with Processor() as good, Processor() as bad, Weir(
-            [good, bad], acme={"breaker": {"open_for": "60s"}, "balance": "round_robin", "weights": [3, 3]}) as weir, \
+            [good, bad], acme={"breaker": BREAKER, "balance": "round_robin", "weights": [3, 3]}) as weir, \
             Callers(weir) as callers:
         with case("all is well"):
             check("acme: fine; 2 of 2 endpoints take its calls" in weir.verb("processors", expected=0)[1], "the sentence")
@@ -276,7 +277,7 @@ def test_a_sick_endpoint_is_told_in_words_and_numbers():
 
 @deadline(60)
 def test_a_route_that_fails_is_told():
-    with Processor() as processor, Weir(processor, acme={"breaker": {"open_for": "60s"}}, routes=TWO_ROUTES) as weir, \
+    with Processor() as processor, Weir(processor, acme={"breaker": BREAKER}, routes=TWO_ROUTES) as weir, \
             Callers(weir) as callers:
         processor.answer_always(by_path({"/payouts/": BROKEN}))
         until_refused(callers, "/payouts/new", 500)

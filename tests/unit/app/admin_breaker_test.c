@@ -3,6 +3,7 @@
 #include "fake_upstream.h"
 
 #include <pwd.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -242,9 +243,10 @@ static void test_an_unknown_processor_is_answered_with_those_there_are(void **st
            "{\"ok\":false,\"text\":\"there is no processor 'zzz'; there are: acme, bank\"}");
     expect(&scene, "GET", "/api/v1/processors/breaker", 404, "nothing here");
     expect(&scene, "GET", "/api/v1/processors/acme/brake", 404, "nothing here");
-    for (int i = 0; i < FAKE_PROCESSORS_MAX - 2; i++) {
+    for (int i = 0; i < FAKE_PROCESSORS_MAX - 3; i++) {
         fake_processor("one-of-many");
     }
+    fake_processor("z"); /* it would fit, and those before it did not */
     expect(&scene, "GET", "/api/v1/processors/x/breaker", 404, "one-of-many and 16 more");
     close_scene(&scene);
 }
@@ -313,17 +315,81 @@ static void test_who_left_orders_nothing(void **state)
     close_scene(&scene);
 }
 
+/* Work that keeps the worker until it is let go. */
+struct blocker {
+    struct work work;
+    sem_t begun, go;
+    bool done;
+};
+
+static void on_block(struct work *work)
+{
+    struct blocker *blocker = container_of(work, struct blocker, work);
+    sem_post(&blocker->begun);
+    while (sem_wait(&blocker->go) != 0) {
+    }
+}
+
+static void on_unblocked(struct work *work)
+{
+    container_of(work, struct blocker, work)->done = true;
+}
+
+static void block(struct scene *scene, struct blocker *blocker)
+{
+    *blocker = (struct blocker){.work = {.run = on_block, .done = on_unblocked}};
+    assert_int_equal(sem_init(&blocker->begun, 0, 0), 0);
+    assert_int_equal(sem_init(&blocker->go, 0, 0), 0);
+    assert_int_equal(worker_submit(scene->app.worker, &blocker->work), ERR_OK);
+}
+
+static void unblock(struct scene *scene, struct blocker *blocker)
+{
+    sem_post(&blocker->go);
+    UNTIL(scene->app.loop, blocker->done);
+    sem_destroy(&blocker->begun);
+    sem_destroy(&blocker->go);
+}
+
 static void test_weir_stops_while_a_name_is_looked_up(void **state)
 {
     struct scene scene;
+    struct blocker blocker;
     (void)state;
     open_scene(&scene);
     struct processor *processor = acme();
+    block(&scene, &blocker);
+    assert_int_equal(sem_wait(&blocker.begun), 0);
     int fd = begin(&scene, "POST", ACME "?state=open&for=30m&why=x");
     UNTIL(scene.app.loop, !list_empty(&scene.app.records.inquiries));
+    inquiries_stop(&scene.app.records);
+    UNTIL(scene.app.loop, ended(fd));
+    assert_non_null(strstr(answer, "weir is stopping"));
+    assert_false(list_empty(&scene.app.records.inquiries)); /* the worker has it still */
+    unblock(&scene, &blocker);
     close_scene(&scene);
     close(fd);
     assert_int_equal(processor->forced_count, 0);
+}
+
+static void test_a_busy_worker_costs_the_name_alone(void **state)
+{
+    struct scene scene;
+    struct blocker running, waiting;
+    char uid[32];
+    (void)state;
+    open_scene(&scene);
+    struct processor *processor = acme();
+    block(&scene, &running);
+    assert_int_equal(sem_wait(&running.begun), 0);
+    block(&scene, &waiting); /* all the room that there is */
+    expect(&scene, "POST", ACME "?state=open&for=30m&why=x", 200, "\"ok\":true");
+    snprintf(uid, sizeof(uid), "uid %u, pid ", (unsigned)getuid());
+    assert_non_null(strstr(processor->actor, uid));
+    assert_int_equal(processor->forced_count, 1);
+    unblock(&scene, &running);
+    unblock(&scene, &waiting);
+    close_scene(&scene);
 }
 
 int main(void)
@@ -340,6 +406,7 @@ int main(void)
         cmocka_unit_test(test_a_processor_that_went_meanwhile_is_said_to_be_gone),
         cmocka_unit_test(test_who_left_orders_nothing),
         cmocka_unit_test(test_weir_stops_while_a_name_is_looked_up),
+        cmocka_unit_test(test_a_busy_worker_costs_the_name_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

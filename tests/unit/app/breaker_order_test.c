@@ -51,7 +51,7 @@ static void test_from_a_second_to_a_day(void **state)
     assert_wrong("open", "86400001ms", "is more than 24h");
     assert_wrong("open", "25h", "'25h' is more than 24h: ");
     /* Numbers whose product would wrap around into the range. */
-    assert_wrong("open", "213503982d", "is more than 24h");
+    assert_wrong("open", "213503983d", "is more than 24h");
     assert_wrong("open", "18446744073709551617s", "is more than 24h");
     assert_wrong("open", "99999999999999999999999999999999999999h", "is more than 24h");
 }

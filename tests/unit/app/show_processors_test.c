@@ -155,8 +155,8 @@ static void test_nobody_left_is_shouted(void **state)
     processor->state.endpoint_count = 1;
     assert_has(verdict(processor), "; its ONLY endpoint takes no calls; ");
     processor->state.endpoint_count = 0;
-    processor->state.trouble = "the name does not resolve";
-    assert_string_equal(verdict(processor), "the name does not resolve; NO endpoint is known; 0 in flight");
+    processor->state.trouble = "no such name";
+    assert_string_equal(verdict(processor), "its name does not resolve: no such name; NO endpoint is known; 0 in flight");
 }
 
 static void test_an_operators_word_is_told_once_for_all(void **state)
@@ -204,6 +204,7 @@ static void test_routes_are_told_too(void **state)
     for (int i = 0; i < 4; i++) {
         fake_open(fake_circuit(processor, "more"));
     }
+    fake_circuit(processor, "lists");
     assert_has(verdict(processor), "; circuits of 2 more routes are open; 3 of 3 endpoints");
 }
 
@@ -296,7 +297,7 @@ static void two_processors(void)
     fake_circuit(processor, "pay");
     fake_open(fake_circuit(processor, "payouts"));
     processor = fake_processor("bank");
-    processor->state.trouble = "the name does not resolve";
+    processor->state.trouble = "no such name";
 }
 
 static void test_sentences_stand_before_the_tables(void **state)
@@ -307,7 +308,7 @@ static void test_sentences_stand_before_the_tables(void **state)
         shown(PAGE_PROCESSORS),
         "acme: breaker of 10.0.0.2:443 open for 42s: 60 % of 312 calls failed; 10.0.0.2:443 fails its checks: status 503; "
         "circuit of route payouts open for 42s: 60 % of 312 calls failed; 2 of 3 endpoints take its calls; 12 in flight\n"
-        "bank: the name does not resolve; NO endpoint is known; 0 in flight\n"
+        "bank: its name does not resolve: no such name; NO endpoint is known; 0 in flight\n"
         "\n"
         "PROCESSOR  ENDPOINT      WEIGHT  BREAKER        HEALTH            IN-FLIGHT  LINKS        LATENCY  NOTE\n"
         "acme       10.0.0.1:443  2       closed 10m 0s  up                12         13 + 4 idle  31.2ms   -\n"
@@ -335,7 +336,7 @@ static void test_the_status_has_a_row_for_each(void **state)
     fake_upstream.processors[0].state.endpoint_count = 1;
     assert_string_equal(shown(PAGE_ROWS), "processors   acme: breaker of 10.0.0.1:443 open for 42s: 60 % of 312 calls failed; "
                                           "its ONLY endpoint takes no calls; 12 in flight\n"
-                                          "             bank: the name does not resolve; NO endpoint is known; 0 in flight\n");
+                                          "             bank: its name does not resolve: no such name; NO endpoint is known; 0 in flight\n");
 }
 
 static void test_none_configured_is_said(void **state)
@@ -375,15 +376,18 @@ static void test_a_held_breaker_is_told_as_held(void **state)
     processor->endpoints[0].resting = true;
     assert_has(shown(PAGE_PROCESSORS), "  held closed  ");
     assert_has(shown(PAGE_PROCESSORS), "  rests\n");
+    struct breaker_shown *circuit = fake_circuit(processor, "pay");
+    circuit->state = BREAKER_OPEN;
+    circuit->forced = BREAKER_FORCED_OPEN;
+    circuit->change.cause = BREAKER_CAUSE_OPERATOR;
+    assert_has(shown(PAGE_PROCESSORS), "\nacme       pay    held open  an operator said so\n");
 }
 
 /* Whatever the part that does not fit, shorter ones behind it do not hide it. */
-static void test_what_does_not_fit_is_said_to_not_fit(void **state)
+static void assert_whole_or_said(void)
 {
     struct blocks blocks;
     struct buf out;
-    (void)state;
-    two_processors();
     blocks_init(&blocks, 0, 0);
     for (int page = PAGE_PROCESSORS; page <= PAGE_BREAKERS; page++) {
         size_t whole = strlen(shown((enum page)page));
@@ -394,6 +398,16 @@ static void test_what_does_not_fit_is_said_to_not_fit(void **state)
         }
     }
     blocks_close(&blocks);
+}
+
+static void test_what_does_not_fit_is_said_to_not_fit(void **state)
+{
+    (void)state;
+    two_processors();
+    assert_whole_or_said();
+    fake_upstream_reset();
+    force(fake_processor("acme"), BREAKER_FORCED_OPEN); /* its tables are titles alone, and shorter */
+    assert_whole_or_said();
 }
 
 /* ---- JSON ---- */
