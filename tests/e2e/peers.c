@@ -488,7 +488,7 @@ static void caller_send(struct caller *caller, uint32_t number)
         snprintf(key, sizeof(key), "Idempotency-Key: order-%07u\r\n", number);
     }
     int len = snprintf(text, sizeof(text),
-                       "POST /pay/%07u HTTP/1.1\r\nHost: pay.example.com\r\nAuthorization: Bearer sk_test_%u\r\n"
+                       "POST /pay/%07u HTTP/1.1\r\nHost: pay.example.com\r\nAuthorization: Bearer sk_live_%u\r\n"
                        "Content-Type: application/json\r\n%sContent-Length: %d\r\n\r\n%s",
                        number, number % 7, key, body_len, body);
     caller->number = number;

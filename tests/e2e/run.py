@@ -46,7 +46,10 @@ QUICK = ("test_wire_requests.test_framing", "test_wire_requests.test_chunks", "t
          "test_idempotency.test_duplicates", "test_idempotency.test_a_key_in_json",
          "test_idempotency_unknown.test_a_retry_of", "test_idempotency_unknown.test_single_shot",
          "test_idempotency_unknown.test_two_weirs", "test_limits.test_payments_within", "test_limits.test_requests_without",
-         "test_limits_fleet.test_two_weirs", "test_limits_trouble.test_each_weir", "test_canary.test_what_callers_send_is_written_nowhere_in_redis")
+         "test_limits_fleet.test_two_weirs", "test_limits_trouble.test_each_weir", "test_resets.test_unkeyed",
+         "test_resets.test_keys_that_the_processor_knows", "test_keepalive_race.test_a_keep_alive_as", "test_again.test_a_read",
+         "test_again.test_a_payment_that", "test_failover.test_a_key_moves", "test_failover.test_an_unkeyed_request_goes",
+         "test_sick.test_a_key_that", "test_sick.test_one_callers", "test_canary.test_what_callers_send_is_written_nowhere_in_redis")
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 

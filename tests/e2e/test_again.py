@@ -162,9 +162,17 @@ def test_a_read_whose_kept_link_was_ended():
             processor.answer("close")
             check_equal(weir.ask(method, "/x", [], body).outcome, "unknown")
             check_equal(len(processor.requests()), 1)
-    with case("and its breaker counts none of it"), Processor() as processor, Weir(processor) as weir:
-        for _ in range(40):
+    with case("and its breaker counts none of it"), Processor() as processor, Weir(
+            processor, acme={"breaker": {"min_requests": 20}}) as weir:
+        mended = 0
+        for number in range(200):
             check_equal(weir.ask("GET", "/warm").status, 200)
             processor.answer("close")
-            check_equal(weir.ask("GET", "/x").status, 200)
+            # weir learns that links die young: on a slow machine this one is too old by now, and it takes a new one.
+            status = weir.ask("GET", "/x").status
+            check(status == 200 or not weir.next_access(2 * number + 1)["weir.link_reused"], f"{status}")
+            mended += status == 200
+            if mended == 40:
+                break
+        check_equal(mended, 40)
         check_equal(weir.metric("weir_breaker_transitions_total", to="open"), 0)

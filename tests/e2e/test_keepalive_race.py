@@ -8,11 +8,13 @@ without a key at most one may be lost, and none may be sent twice.
 
 from harness import check, check_equal, deadline
 from harness.peers import QUICK, QUIET, WIDE, WIDE_LISTENER, Crowd, check_books
-from harness.weir import Weir
+from harness.weir import Weir, merged
 
 
 # Of the class that is never shed: a crowd that comes at once is standing delay.
 ROUTES = [{"name": "pay", "match": {"path": "/*"}, "to": "acme", "class": "payment"}]
+
+ACME = merged(WIDE, {"breaker": {"min_requests": 20}})  # as it is by default
 
 
 def check_race(books, what, lost_max):
@@ -31,7 +33,7 @@ def check_race(books, what, lost_max):
 def test_a_keep_alive_as_long_as_the_time_between_payments():
     requests = 8_000 if QUICK else 80_000
     crowd = Crowd()
-    with Weir(crowd, acme=WIDE, listener=WIDE_LISTENER, logging=QUIET, routes=ROUTES) as weir:
+    with Weir(crowd, acme=ACME, listener=WIDE_LISTENER, logging=QUIET, routes=ROUTES) as weir:
         books = crowd.pay(weir, requests, callers=400, keep_alive_ms=200, every_ms=200)
         check_race(books, "keep-alive 200 ms, a payment of each of 400 callers every 200 ms", 1)
 
@@ -41,7 +43,7 @@ def test_a_keep_alive_that_the_processor_tells():
     """Keep-Alive: timeout=1, and it means it."""
     requests = 2_000 if QUICK else 20_000
     crowd = Crowd()
-    with Weir(crowd, acme=WIDE, listener=WIDE_LISTENER, logging=QUIET, routes=ROUTES) as weir:
+    with Weir(crowd, acme=ACME, listener=WIDE_LISTENER, logging=QUIET, routes=ROUTES) as weir:
         books = crowd.pay(weir, requests, callers=1000, keep_alive_ms=1000, every_ms=1000, hint_s=1)
         check_race(books, "keep-alive 1 s, told; a payment of each of 1000 callers every second", 0)
         check_equal(books.count(outcome="not_sent"), 0)

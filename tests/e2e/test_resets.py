@@ -42,7 +42,7 @@ def test_unkeyed_requests():
 def test_keys_that_the_processor_knows():
     """weir may ask again by itself, within its budget; and whoever is told unknown finds the truth under the same key."""
     crowd = Crowd()
-    with Embedded() as store, paying(store, crowd, acme=NEVER_OPEN, sections={"logging": QUIET}) as weir:
+    with Embedded() as store, paying(store, crowd, "stripe", NEVER_OPEN, sections={"logging": QUIET}) as weir:
         books = crowd.pay(weir, RUNS, callers=32, keyed=True, again=True, resets=LEAVE)
         books.print("keyed, de-duplicated")
         check_met(books)
@@ -73,11 +73,12 @@ def test_keys_that_the_processor_does_not_know():
 @deadline(120)
 def test_with_the_breaker_as_it_comes():
     """It opens, and what it refuses never came to the processor."""
+    acme = merged(WIDE, {"breaker": {"min_requests": 20}})
     for name, keyed in (("unkeyed", False), ("keyed", True)):
         crowd = Crowd()
         with case(name), Embedded() as store:
-            with (paying(store, crowd, acme=WIDE, sections={"logging": QUIET}) if keyed
-                  else Weir(crowd, acme=WIDE, listener=WIDE_LISTENER, logging=QUIET)) as weir:
+            with (paying(store, crowd, acme=acme, sections={"logging": QUIET}) if keyed
+                  else Weir(crowd, acme=acme, listener=WIDE_LISTENER, logging=QUIET)) as weir:
                 books = crowd.pay(weir, RUNS, callers=32, keyed=keyed, resets=LEAVE)
                 books.print(f"{name}, with a breaker")
                 check_books(books, deduplicated=keyed)

@@ -18,9 +18,9 @@ from test_outcomes import check_own
 
 RATE = 200           # a second: what a sanitized weir does beside other tests
 CONNECTIONS = 64
-QUICK_BREAKER = {"slow_is": "300ms", "open_for": "500ms", "open_max": "1s"}
+FEW = 20             # min_requests, as it is by default
+QUICK_BREAKER = {"min_requests": FEW, "slow_is": "300ms", "open_for": "500ms", "open_max": "1s"}
 TIMES = {"connect": "500ms", "response": "2s", "total": "20s"}
-FEW = 20             # processors.NAME.breaker.min_requests
 
 
 def when(event):
@@ -267,7 +267,8 @@ def test_a_route_whose_application_fails():
 
 @deadline(60)
 def test_a_key_that_an_open_breaker_refuses_is_free():
-    with Embedded() as store, Processor() as processor, paying(store, processor) as weir, Callers(weir) as callers:
+    with Embedded() as store, Processor() as processor, paying(
+            store, processor, acme={"breaker": QUICK_BREAKER}) as weir, Callers(weir) as callers:
         processor.answer_always(BROKEN)
         for number in range(60):
             answer = callers.ask("/v1/payments", key=f"order-{number}")
@@ -293,13 +294,13 @@ def test_gateway_failures_open_the_endpoint():
             check_equal(state(weir, endpoint=processor.authority), "open")
             check_own(callers.ask("/charges/new"), 503, "breaker_open", "not_sent", "safe")
     with case("of one of two"), Processor() as good, Processor() as bad, Weir(
-            [good, bad], acme={"breaker": {"open_for": "60s"}, "balance": "round_robin"}) as weir, Callers(weir) as callers:
+            [good, bad], acme={"breaker": {"min_requests": FEW, "open_for": "60s"}, "balance": "round_robin"}) as weir, Callers(weir) as callers:
         bad.answer_always(response(503, [], b"away"))
         statuses = [callers.ask("/x").status for _ in range(100)]
         check_equal((statuses.count(503), statuses.count(200)), (FEW, 100 - FEW))
         check_equal(state(weir, endpoint=bad.authority), "open")
     with case("one of two says when to come again"), Processor() as good, Processor() as bad, Weir(
-            [good, bad], acme={"balance": "round_robin"}) as weir, Callers(weir) as callers:
+            [good, bad], acme={"breaker": {"min_requests": FEW}, "balance": "round_robin"}) as weir, Callers(weir) as callers:
         bad.answer_always(response(503, ["Retry-After: 30"], b"away"))
         statuses = [callers.ask("/x").status for _ in range(100)]
         check_equal((statuses.count(503), statuses.count(200)), (1, 99))
@@ -458,3 +459,75 @@ def test_a_payment_with_a_key_goes_before_one_without():
 @deadline(100)
 def test_a_payment_is_the_first_probe_where_nothing_else_comes():
     first_probes([bare(1), bare(2)], 1, lambda got: got.target == "/pay/bare")
+
+
+# ---- an operator's word, and a queue that keeps nobody waiting in vain ----
+
+def breaker_verb(weir, *words, expected=0):
+    return weir.verb("breaker", "acme", *words, expected=expected)[1]
+
+
+@deadline(60)
+def test_an_operators_word():
+    with Processor() as processor, Weir(processor, acme={"breaker": QUICK_BREAKER}, routes=TWO_ROUTES) as weir, \
+            Callers(weir) as callers:
+        check_equal(callers.ask("/charges/new").status, 200)
+        with case("open"):
+            breaker_verb(weir, "open", "--for", "30m", "--why", "they said so on the phone")
+            check_own(callers.ask("/charges/new"), 503, "breaker_open", "not_sent", "safe")
+            check_own(callers.ask("/payouts/new"), 503, "breaker_open", "not_sent", "safe")
+            word = weir.wait_event("breaker_forced_by_operator")
+            check_equal((word["processor"], word["breakers"], word["why"], word["audit"]),
+                        ("acme", "open", "they said so on the phone", True))
+            check(word["actor"].startswith(f"uid {os.getuid()} "), word["actor"])
+            check("they said so on the phone" in weir.verb("processors", expected=0)[1], "weir processors tells why")
+        with case("auto again: it is probed, and closes"):
+            breaker_verb(weir, "auto", "--why", "they are back")
+
+            def is_closed():
+                callers.ask("/charges/1", "GET")
+                return state(weir, endpoint=processor.authority) == "closed" and state(weir, route="charges") == "closed"
+            wait_until(is_closed, 30, "closed breakers")
+        with case("closed, whatever fails"):
+            breaker_verb(weir, "closed", "--for", "30m", "--why", "a drill")
+            processor.answer_always(BROKEN)
+            for _ in range(60):
+                check_equal((callers.ask("/charges/new").status), 500)
+            breaker_verb(weir, "auto", "--why", "it is over")
+            check(until_refused(callers, "/charges/new", 500, 100)[1].weir_reason == "breaker_open", "it opens by itself")
+        with case("for a time alone"):
+            processor.answer_always(response(200, [], b"ok"))
+            breaker_verb(weir, "open", "--for", "1s", "--why", "a moment")
+            check_equal(callers.ask("/charges/new").weir_reason, "breaker_open")
+            weir.wait_event("breaker_word_expired")
+            wait_until(is_closed, 30, "closed breakers")
+        with case("not without an end and a reason"):
+            for words in (("open", "--why", "x"), ("open", "--for", "30m"), ("open", "--for", "25h", "--why", "x"),
+                          ("ajar", "--for", "30m", "--why", "x")):
+                check(weir.verb("breaker", "acme", *words)[0] != 0, f"{words}")
+            check(weir.verb("breaker", "nobody", "open", "--for", "30m", "--why", "x")[0] != 0, "no such processor")
+
+
+@deadline(60)
+def test_who_would_wait_in_vain_is_refused_at_once():
+    """One place, a second each, less than six in all: who could not be answered in time is told so on arrival, and not sent."""
+    def slowly(link, got):
+        time.sleep(1)
+        link.send(response(200, [], b"ok"))
+
+    with Processor() as processor, Weir(processor, acme={
+            "concurrency": 1, "timeouts": {"connect": "500ms", "response": "3s", "total": "5700ms"}}) as weir:
+        processor.answer_always(slowly)
+        check_equal(weir.ask("POST", "/x", [], b"x=1").status, 200)  # it has seen how long one takes
+        clients = [weir.client() for _ in range(10)]
+        for number, client in enumerate(clients):
+            client.send(request("POST", f"/{number}", [], b"x=1"))
+        answers = [client.read_response() for client in clients]
+        for client in clients:
+            client.close()
+        served = sum(answer.status == 200 for answer in answers)
+        check(3 <= served <= 6, f"{[answer.status for answer in answers]}")
+        for answer in answers:
+            if answer.status != 200:
+                check_own(answer, 503, "queue_full", "not_sent", "safe")
+        check_equal(len(processor.requests()), 1 + served)
