@@ -214,6 +214,7 @@ struct exchange;
 struct sim_counts {
     uint64_t exchanges, reused, bursts, reloads, reloads_refused, drains, cuts, accepted, strays;
     uint64_t payments, executions, replays, takeovers, kills, freezes, unknowns, late_begins, losses, outages;
+    uint64_t again, failovers, opened, words, ills, checks;
     uint64_t limited, leased, judged_here, promises, shed, would_limit;
 };
 
@@ -510,6 +511,8 @@ struct sim_answer {
     enum sim_ending ending;
     uint64_t stray_us;      /* then, unasked, more bytes or an end; 0: not */
 };
+/* What is said to a request: it counts on the link that its last attempt took. */
+void sim_answer_note(struct sim_case *about, const struct stream *stream, uint16_t status, bool known);
 /* Decides, and writes the answer with its marks (offsets count from the answer's first byte). */
 void sim_answer_make(struct sim_answer *answer, struct sim_case *about, struct sim_bytes *out, struct stream *stream);
 
@@ -559,13 +562,15 @@ struct sim_case {
     struct sim_weir *weir;            /* that its first byte reached; NULL: none */
     struct stream *link;              /* that took a byte of it; NULL: none did */
     uint64_t link_at_us;
-    unsigned takes;                   /* links that took its head */
+    unsigned takes;                   /* links that took its head; of what follows, the last one's is told */
+    bool link_kept;                   /* that link had carried another before */
     int link_processor;
     bool poisoned;                    /* strays were under way when it went out: its answer may be another's */
     unsigned executions;
     bool seen_whole;                  /* by the processor */
     bool large;                       /* its answer: too much to hold */
     uint16_t answer_status;           /* given by the processor; 0: none */
+    bool answer_known;                /* a payment's: the processor knew its key, and said so */
     bool answer_begun, answer_whole;  /* reached weir */
 
     /* the access line */
@@ -731,8 +736,8 @@ void ledger_begin(void);
 void ledger_end(void);
 /* A processor executed it. */
 void ledger_executed(struct sim_payment *payment, struct sim_case *about, int processor);
-/* A link took the first bytes of it, with this head. */
-void ledger_sent(struct sim_case *about, struct bytes head);
+/* A link took the first bytes of it. */
+void ledger_sent(struct sim_case *about);
 /* A client read an answer to it, whole. */
 void ledger_answered(struct sim_case *about);
 /* The store's table: an operation was applied; a reply will never be read (op NULL: there was none); a record came to the end
@@ -824,16 +829,20 @@ void oracle_line(struct bytes line);
 void oracle_turn(void);
 /* Right behind gate_drain: who has nothing to say is sent away. */
 void oracle_drained(const struct sim_weir *weir);
+/* It was sent, and broke so that it may be sent once more: as what its processor executes once, or a safe method on a kept link. */
+bool oracle_may_come_again(const struct sim_case *about);
+/* Some generation that it may have run on has it executed once by its processor, under its key. */
+bool oracle_is_executed_once(const struct sim_case *about);
 /* weir gave up a client's connection while `about` had no answer. */
 void oracle_ignored(const struct sim_case *about, const struct stream *stream);
 
 /* ---- sim_verdict.c ---- */
 
-void verdict_begin(void);
+void sim_verdict_begin(void);
 /* The line of a request that has no path: its head was never accepted. */
-void verdict_keep(const struct sim_case *line);
+void sim_verdict_keep(const struct sim_case *line);
 /* When the run is over, all sides must agree. */
-void verdict_end(void);
+void sim_verdict_end(void);
 
 /* ---- sim_table.c: phase x reason ---- */
 

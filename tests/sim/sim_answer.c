@@ -41,6 +41,14 @@ static bool has_body(const struct sim_case *about, uint16_t status)
     return status != 204 && status != 304 && !(about->method[0] == 'H');
 }
 
+void sim_answer_note(struct sim_case *about, const struct stream *stream, uint16_t status, bool known)
+{
+    if (about->link == stream) { /* else it comes on a link that weir has given up */
+        about->answer_status = status;
+        about->answer_known = known;
+    }
+}
+
 /* Where marks go: offsets in `out` are offsets behind what was sent before. */
 struct writing {
     struct sim_bytes *out;
@@ -91,7 +99,7 @@ static void write_answer(const struct writing *writing, uint16_t status, bool cl
         sim_bytes_text(writing->out, "Content-Length: %" PRIu64 "\r\n\r\n", len);
         sim_pattern(writing->out, 'a', about->nonce, 0, len);
     }
-    about->answer_status = status;
+    sim_answer_note(about, writing->stream, status, false);
 }
 
 static void write_garbage(const struct writing *writing)
@@ -153,7 +161,7 @@ static void write_strays(const struct writing *writing, bool another)
     if (another) {
         uint16_t status = writing->about->answer_status;
         write_answer(writing, 200, false);
-        writing->about->answer_status = status;
+        sim_answer_note(writing->about, writing->stream, status, false);
     } else {
         sim_bytes_text(writing->out, "%s", sim_chance(50) ? "\r\n" : "HTTP/1.1 100 Continue\r\n\r\n");
     }
@@ -165,7 +173,7 @@ static void halve(const struct writing *writing)
 {
     size_t len = sim_bytes_len(writing->out);
     sim_bytes_cut(writing->out, (size_t)sim_between(1, len - 1));
-    writing->about->answer_status = 0;
+    sim_answer_note(writing->about, writing->stream, 0, false);
 }
 
 static void write_whole(const struct writing *writing, enum manner manner)

@@ -106,7 +106,7 @@ bool sim_bank_said(uint64_t number, struct sim_said *said)
 
 bool sim_bank_replays(uint64_t number, const struct sim_case *about)
 {
-    return bank.orders[number - 1]->about != about && about->takes > 0;
+    return (bank.orders[number - 1]->about != about || about->answer_known) && about->takes > 0;
 }
 
 static struct sim_order *find_order(int processor, int account, const char *key)
@@ -159,7 +159,6 @@ static void write_answer(struct sim_order *order, struct sim_case *about, struct
         sim_bytes_text(out, "Content-Length: %" PRIu64 "\r\n\r\n", order->len);
         sim_pattern(out, 'a', order->number, 0, order->len);
     }
-    about->answer_status = order->status;
     about->large = order->len >= HELD_MAX;
 }
 
@@ -167,6 +166,7 @@ static void say(struct sim_order *order, struct sim_case *about, struct sim_byte
 {
     sim_mark(stream, stream->in_sent + sim_bytes_len(out) + 1, MARK_ANSWER_BEGUN, about);
     write_answer(order, about, out, again);
+    sim_answer_note(about, stream, order->status, again);
     sim_mark(stream, stream->in_sent + sim_bytes_len(out), MARK_ANSWER_WHOLE, about);
 }
 
@@ -175,7 +175,7 @@ static void say_half(struct sim_order *order, struct sim_case *about, struct sim
     sim_mark(stream, stream->in_sent + sim_bytes_len(out) + 1, MARK_ANSWER_BEGUN, about);
     write_answer(order, about, out, false);
     sim_bytes_cut(out, (size_t)sim_between(1, sim_bytes_len(out) - 1));
-    about->answer_status = 0;
+    sim_answer_note(about, stream, 0, false);
 }
 
 static enum sim_ending some_end(void)

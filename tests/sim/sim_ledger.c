@@ -7,7 +7,7 @@
  *   H3  all final answers to one key are one answer
  *   H4  what weir refused was not sent          (every line: sim_oracle)
  *   H5  nobody gets another's answer
- *   H6  another processor only after all before have said "not executed"
+ *   H6  another processor only after all before have said "not executed": what one may have had, no other gets (F1)
  *   H7  where keys are not remembered, the same holds for a second link
  *   H8  when nothing fails any more, who asks and is not turned away by limits gets the answer
  *   H9  a key is not in progress when nobody works at it
@@ -124,7 +124,7 @@ static bool remembers(int processor)
 /* The processor said that nothing was done, and weir has read it. */
 static bool was_refused(const struct sim_case *about)
 {
-    return about->answer_status == 429 && about->answer_begun;
+    return about->answer_status == 429 && about->answer_begun && about->takes == 1;
 }
 
 static void check_before(const struct sim_case *about, const struct sim_case *before)
@@ -150,17 +150,9 @@ static void check_before(const struct sim_case *about, const struct sim_case *be
     }
 }
 
-static struct bytes field_of(struct bytes head, struct bytes name)
-{
-    size_t at = bytes_find_text(head, name);
-    struct bytes rest = at == SIZE_MAX ? BYTES_NONE : bytes_skip(head, at + name.len);
-    return bytes_take(rest, bytes_find(rest, '\r'));
-}
-
-void ledger_sent(struct sim_case *about, struct bytes head)
+void ledger_sent(struct sim_case *about)
 {
     struct sim_payment *payment = about->payment;
-    (void)bytes_to_text(field_of(head, BYTES("Idempotency-Key: ")), about->upstream_key, sizeof about->upstream_key);
     if (about->upstream_key[0] == '\0') {
         sim_violated("n%" PRIu64 " is sent without its key", about->nonce);
     }

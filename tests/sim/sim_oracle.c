@@ -134,6 +134,77 @@ static void check_sendable(const struct sim_case *about)
     }
 }
 
+/* ---- once more ---- */
+
+bool oracle_is_executed_once(const struct sim_case *about)
+{
+    bool recorded = about->keyed && about->method[0] == 'P' && about->method[1] != 'U';
+    for (unsigned i = about->begun_generation; recorded && i > 0 && i <= about->weir->plan_number; i++) {
+        const struct sim_route_plan *route = &sim.plans[i].routes[about->route];
+        if (route->keyed && route->sticky && sim.plans[i].processors[about->link_processor].bank) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool oracle_may_come_again(const struct sim_case *about)
+{
+    const struct stream *link = about->link;
+    if (about->takes != 1 || about->lines > 0 || about->answer_whole || !(link->ended || link->broken != ERR_OK)) {
+        return false;
+    }
+    bool old_link = about->safe && about->link_kept && !about->answer_begun && about->body_len == 0;
+    return old_link || oracle_is_executed_once(about);
+}
+
+/* Behind a timeout or an answer, never. Elsewhere, never. */
+static void check_again(const struct sim_case *about, const struct stream *link, const char *key)
+{
+    if (!oracle_may_come_again(about)) {
+        sim_violated("n%" PRIu64 " was sent twice", about->nonce);
+    }
+    if (processor_of(&link->addr_peer) != about->link_processor) {
+        sim_violated("F2: n%" PRIu64 " went to p%d, and goes to p%d", about->nonce, about->link_processor,
+                     processor_of(&link->addr_peer));
+    }
+    if (strcmp(key, about->upstream_key) != 0) {
+        sim_violated("n%" PRIu64 " is sent once more as '%s', and went as '%s'", about->nonce, key, about->upstream_key);
+    }
+    if (!about->link->closing || link->heads > 0) {
+        sim_violated("n%" PRIu64 " is sent once more, and %s", about->nonce,
+                     link->heads > 0 ? "on a link that was kept" : "its first link stays open");
+    }
+    sim.counts.again++;
+}
+
+static struct bytes field_of(struct bytes head, struct bytes name)
+{
+    size_t at = bytes_find_text(head, name);
+    struct bytes rest = at == SIZE_MAX ? BYTES_NONE : bytes_skip(head, at + name.len);
+    return bytes_take(rest, bytes_find(rest, '\r'));
+}
+
+static void note_sent(struct sim_case *about, struct stream *link, struct bytes head)
+{
+    char key[sizeof about->upstream_key] = "";
+    (void)bytes_to_text(field_of(head, BYTES("Idempotency-Key: ")), key, sizeof key);
+    if (about->takes > 0 || about->lines > 0) {
+        check_again(about, link, key);
+        about->answer_begun = about->answer_known = false;
+        about->answer_status = 0;
+    }
+    about->takes++;
+    about->link = link;
+    about->link_at_us = sim.now_us;
+    about->link_kept = link->heads > 0;
+    about->link_processor = processor_of(&link->addr_peer);
+    memcpy(about->upstream_key, key, sizeof key);
+    if (about->payment != NULL) {
+        ledger_sent(about);
+    }
+}
+
 void oracle_write(struct stream *link, const struct bytes *parts, int count, bool sent, uint64_t given_before)
 {
     uint64_t nonce = nonce_of_head(parts, count);
@@ -149,15 +220,7 @@ void oracle_write(struct stream *link, const struct bytes *parts, int count, boo
     }
     check_link(link, about, given_before);
     check_sendable(about);
-    if (++about->takes > 1 || about->lines > 0) {
-        sim_violated("n%" PRIu64 " was sent twice", nonce);
-    }
-    about->link = link;
-    about->link_at_us = sim.now_us;
-    about->link_processor = processor_of(&link->addr_peer);
-    if (about->payment != NULL) {
-        ledger_sent(about, parts[0]);
-    }
+    note_sent(about, link, parts[0]);
     /* Strays that are on their way cannot be told from the answer; those that lie in the kernel can. */
     bool strays = link->stray_end > link->in_delivered;
     if (strays && link->in_arrives_us <= sim.now_us) {
@@ -214,10 +277,10 @@ void oracle_mark(struct stream *stream, const struct sim_mark *mark)
         about->arrived_at_us = sim.now_us;
         break;
     case MARK_ANSWER_BEGUN:
-        about->answer_begun = true;
+        about->answer_begun = about->answer_begun || about->link == stream;
         break;
     case MARK_ANSWER_WHOLE:
-        about->answer_whole = true;
+        about->answer_whole = about->answer_whole || about->link == stream;
         stream->taken_at_answer = stream->out_taken;
         stream->idle_since_us = sim.now_us;
         break;
@@ -333,17 +396,27 @@ static void check_generation(struct sim_case *about, struct bytes line)
     }
 }
 
+/* Its first attempt is over, and the second has not been sent: it was about to be. */
+static bool is_between(const struct sim_case *about, const struct table_row *row)
+{
+    struct sim_case before = *about;
+    before.lines = 0;
+    return (about->phase == 'L' || about->phase == 'S') && row->sent != SENT_YES && oracle_may_come_again(&before);
+}
+
 static void check_sent(const struct sim_case *about, const struct table_row *row)
 {
     bool sent = about->takes > 0;
-    bool may_be_sent = row->sent == SENT_YES || row->sent == SENT_STORED;
-    if ((sent && !may_be_sent) || (!sent && row->sent == SENT_YES) || (row->sent == SENT_OVER && !about->took_over)) {
+    bool between = sent && is_between(about, row);
+    bool before = about->took_over || between; /* an attempt was made, and this end says nothing of it */
+    bool may_be_sent = row->sent == SENT_YES || row->sent == SENT_STORED || between;
+    if ((sent && !may_be_sent) || (!sent && row->sent == SENT_YES) || (row->sent == SENT_OVER && !before)) {
         sim_violated("n%" PRIu64 " ended as %s in phase %c, and %s byte of it was sent%s", about->nonce,
                      reason_name(about->reason), about->phase, sent ? "a" : "no",
                      about->took_over ? ", and it took over" : "");
     }
-    bool unsent = row->sent == SENT_NO && !about->took_over;
-    bool unknown = row->sent == SENT_OTHER || row->sent == SENT_OVER || (row->sent == SENT_NO && about->took_over);
+    bool unsent = row->sent == SENT_NO && !before;
+    bool unknown = row->sent == SENT_OTHER || row->sent == SENT_OVER || (row->sent == SENT_NO && before);
     bool fits = unsent    ? about->outcome == OUTCOME_NOT_SENT
                 : unknown ? about->outcome == OUTCOME_UNKNOWN
                 : row->sent == SENT_STORED ? about->outcome == OUTCOME_REPLAYED
@@ -408,7 +481,7 @@ void oracle_line(struct bytes line)
                          unnamed.phase, unnamed.ended_by);
         }
         row_count(row);
-        verdict_keep(&unnamed);
+        sim_verdict_keep(&unnamed);
         return;
     }
     read_line(about, line);

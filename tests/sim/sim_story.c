@@ -290,7 +290,7 @@ uint64_t story_run(uint64_t seed)
     oracle_begin();
     ledger_begin();
     bounds_begin();
-    verdict_begin();
+    sim_verdict_begin();
     if (sim.pair) {
         begin_pair();
     } else if (sim.money) {
@@ -300,7 +300,7 @@ uint64_t story_run(uint64_t seed)
     }
     run_turns();
     let_arrive();
-    verdict_end();
+    sim_verdict_end();
     sim_store_rest();
     ledger_end();
     bounds_end();

@@ -14,12 +14,12 @@
 static struct sim_case *unnamed;
 static size_t unnamed_count, unnamed_size;
 
-void verdict_begin(void)
+void sim_verdict_begin(void)
 {
     unnamed_count = 0;
 }
 
-void verdict_keep(const struct sim_case *line)
+void sim_verdict_keep(const struct sim_case *line)
 {
     if (unnamed_count == unnamed_size) {
         unnamed_size = unnamed_size * 2 + 16;
@@ -63,8 +63,10 @@ static void check_outcome(const struct sim_case *about)
 {
     bool relayed = about->reason == REASON_OK || (about->reason == REASON_CLIENT_GONE && (about->phase == 'A' || about->phase == 'C'));
     bool same_status = about->answer_status == about->status || about->reason == REASON_CLIENT_GONE;
-    if (about->outcome == OUTCOME_ANSWERED && about->took_over && about->answer_status == 429) {
-        sim_violated("n%" PRIu64 " is logged answered: it took over, and was told that nothing was executed", about->nonce);
+    bool doubtful = about->took_over || (about->takes > 1 && !about->safe); /* there was an attempt before */
+    if (about->outcome == OUTCOME_ANSWERED && doubtful && about->answer_status == 429) {
+        sim_violated("n%" PRIu64 " is logged answered: an attempt before may have been executed, and this one was told that "
+                     "nothing was", about->nonce);
     }
     if (about->outcome == OUTCOME_ANSWERED && !about->poisoned) {
         if (!relayed || !is_definite(about)) {
@@ -79,7 +81,7 @@ static void check_outcome(const struct sim_case *about)
     bool answered = about->reason == REASON_OK || (relayed && about->answer_whole && about->arrived);
     /* "Not executed" proves nothing where there was an attempt before, or may have been one without a record. */
     bool unrecorded = sim.plans[about->line_generation].routes[about->route].passes;
-    bool settles = is_definite(about) && !((about->took_over || unrecorded) && about->answer_status == 429);
+    bool settles = is_definite(about) && !((doubtful || unrecorded) && about->answer_status == 429);
     if (answered && about->outcome == OUTCOME_UNKNOWN && settles && !about->poisoned) {
         sim_violated("n%" PRIu64 " has a definite answer and is logged unknown", about->nonce);
     }
@@ -241,7 +243,7 @@ static void check_rest(const struct sim_weir *weir)
     bounds_rest(weir);
 }
 
-void verdict_end(void)
+void sim_verdict_end(void)
 {
     for (size_t i = 0; i < sim.case_count; i++) {
         check_case(sim.cases[i]);
