@@ -8,11 +8,19 @@
  *
  *   endpoint   from the moment it is chosen, so that a connect that fails counts; to the head of the answer
  *   route      from the same moment, so that a probe is one probe; what never reached a processor, or broke on
- *              the way, says nothing of a route (NEUTRAL): its application's own failures and silence do
+ *              the way, says nothing of a route (NEUTRAL): its application's own failures do
  */
 #include "upstream_internal.h"
 
 #include <stdlib.h>
+
+/*
+ * Never: what is silent or slow is an endpoint, and its own breaker says so. A
+ * route that opened beside it would keep its calls from the endpoints that are
+ * well, and its reads from being the first probe. Calls of one route that time
+ * out while their endpoint is well are that route's failures (verdict.c).
+ */
+#define ROUTE_SLOW_US (UINT64_MAX / 4)
 
 static uint64_t random_of(const struct circuit *circuit)
 {
@@ -32,6 +40,7 @@ static struct breaker_settings settings_of(const struct circuit *circuit)
         settings.places = from->connections < from->concurrency ? from->connections : from->concurrency;
     } else {
         settings.checked = false; /* no check says anything of a route: its first probe is a call */
+        settings.slow_us = ROUTE_SLOW_US;
     }
     return settings;
 }

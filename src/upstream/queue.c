@@ -56,7 +56,8 @@ bool queue_join(struct call *call, struct call_refused *refused)
         refused->words = "too many requests wait for this processor";
         return false;
     }
-    if (call->due_us != 0 && now_us + wait_us > call->due_us) {
+    uint64_t own_us = wait_us > 0 ? processor->service_us : 0; /* in time is answered in time, not just sent */
+    if (call->due_us != 0 && now_us + wait_us + own_us > call->due_us) {
         refused->words = "those that wait before it need longer than it has";
         return false;
     }

@@ -285,6 +285,26 @@ static void test_a_timeout_of_an_endpoint_that_is_known_to_be_sick_is_not_the_ro
     assert_int_equal(circuit_at(0).failed, 0);
 }
 
+/* Or both would open, and the route would keep its reads from being the endpoint's first probe. */
+static void test_silence_is_of_the_endpoint_and_not_of_the_route(void **state)
+{
+    struct conf_processor conf = touchy(1);
+    struct caller silent;
+
+    (void)state;
+    conf.breaker.slow_ms = 50;
+    use(&conf);
+    pass_to_pay(&silent); /* it is busy: touchy asks for one call */
+    far->answer = NULL;
+    begin_in_silence(&silent);
+    UNTIL(loop, breaker_at(0).state == BREAKER_OPEN);
+    assert_int_equal(circuit_at(0).state, BREAKER_CLOSED);
+    finish_timed_out(&silent);
+    assert_int_equal(circuit_at(0).state, BREAKER_CLOSED);
+    assert_int_equal(circuit_at(0).slow, 0);
+    assert_none_flies();
+}
+
 /* ---- what breakers do ---- */
 
 static void test_refused_connections_open_the_endpoint_and_calls_are_refused(void **state)
@@ -503,6 +523,7 @@ int main(void)
         WITH(open_route, test_a_kept_link_that_breaks_before_it_is_used_says_nothing),
         WITH(open_route, test_a_connect_that_fails_counts_at_the_endpoint_though_its_caller_left),
         WITH(open_touchy, test_a_timeout_of_an_endpoint_that_is_known_to_be_sick_is_not_the_routes),
+        WITH(open_touchy, test_silence_is_of_the_endpoint_and_not_of_the_route),
         WITH(open_route, test_refused_connections_open_the_endpoint_and_calls_are_refused),
         WITH(open_touchy, test_an_open_route_refuses_its_own_calls_alone),
         WITH(open_touchy, test_the_first_probe_is_no_payment_and_the_route_comes_back),

@@ -68,6 +68,23 @@ static void test_who_cannot_be_served_in_time_is_told_on_arrival(void **state)
     finish(&held);
 }
 
+/* It would get its place in time, and no answer: sent and cut is worse than told on arrival. */
+static void test_who_would_be_sent_and_not_answered_in_time_is_told_on_arrival(void **state)
+{
+    struct caller held, late, patient;
+
+    (void)state;
+    serve_for(200000);
+    hold_place(&held);
+    uint64_t service_us = processor->service_us;
+    assert_int_equal(begin_order(&late, order_due(service_us * 3 / 2)), CALL_START_REFUSED);
+    assert_int_equal(late.refusal.why, CALL_QUEUE_FULL);
+    finish(&late);
+    assert_int_equal(begin_order(&patient, order_due(service_us * 5 / 2)), CALL_START_WAIT);
+    finish(&patient);
+    finish(&held);
+}
+
 static void test_nobody_is_refused_for_a_service_time_that_is_not_known(void **state)
 {
     struct caller held, waiting;
@@ -218,6 +235,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH(open_narrow, test_who_cannot_be_served_in_time_is_told_on_arrival),
+        WITH(open_narrow, test_who_would_be_sent_and_not_answered_in_time_is_told_on_arrival),
         WITH(open_narrow, test_nobody_is_refused_for_a_service_time_that_is_not_known),
         WITH(open_narrow, test_service_times_are_a_moving_average),
         WITH(open_narrow, test_who_waited_too_long_is_refused_when_its_turn_comes),
