@@ -38,6 +38,7 @@ static void put_change(const struct breaker_change *change, struct json *json)
     json_put_u64(json, "in_flight", change->in_flight);
     json_put_u64(json, "overdue", change->overdue);
     json_put_u64(json, "in_a_row", change->in_a_row);
+    json_put_u64(json, "failed_in_a_row", change->failed_in_a_row);
     json_put_u64(json, "lasted_us", change->lasted_us);
     json_put_u64(json, "open_us", change->open_us);
     json_object_close(json);

@@ -20,6 +20,17 @@ static unsigned percent(uint32_t part, uint32_t all)
     return all > 0 ? (unsigned)((uint64_t)part * 100 / all) : 0;
 }
 
+/* So many in a row open it whatever their share is, and then the share alone would be a riddle. */
+static void show_failures(const struct breaker_change *change, char text[SHOW_BREAKER_BYTES])
+{
+    char row[SHOW_BREAKER_BYTES / 2] = "";
+    if (change->failed_in_a_row >= BREAKER_FAILED_MAX && change->failed < change->calls) {
+        snprintf(row, sizeof(row), ", the last %" PRIu32 " all", change->failed_in_a_row);
+    }
+    snprintf(text, SHOW_BREAKER_BYTES, "%u %% of %" PRIu32 " calls failed%s", percent(change->failed, change->calls),
+             change->calls, row);
+}
+
 const char *show_breaker_why(const struct breaker_change *change, char text[SHOW_BREAKER_BYTES])
 {
     text[0] = '\0';
@@ -28,8 +39,7 @@ const char *show_breaker_why(const struct breaker_change *change, char text[SHOW
         snprintf(text, SHOW_BREAKER_BYTES, "%" PRIu32 " calls in a row found no connection or no answer", change->in_a_row);
         break;
     case BREAKER_CAUSE_FAILURES:
-        snprintf(text, SHOW_BREAKER_BYTES, "%u %% of %" PRIu32 " calls failed", percent(change->failed, change->calls),
-                 change->calls);
+        show_failures(change, text);
         break;
     case BREAKER_CAUSE_SLOW:
         /* Those in flight that are overdue decide with those that ended. */
@@ -37,8 +47,8 @@ const char *show_breaker_why(const struct breaker_change *change, char text[SHOW
                  percent(change->slow + change->overdue, change->calls + change->overdue), change->calls + change->overdue);
         break;
     case BREAKER_CAUSE_SILENT:
-        snprintf(text, SHOW_BREAKER_BYTES, "all %" PRIu32 " calls in flight are overdue, and none ended",
-                 change->in_flight);
+        snprintf(text, SHOW_BREAKER_BYTES, "%" PRIu32 " of %" PRIu32 " calls in flight are overdue, and no answer comes",
+                 change->overdue, change->in_flight);
         break;
     case BREAKER_CAUSE_PROBE:
         snprintf(text, SHOW_BREAKER_BYTES, "%" PRIu32 " of %" PRIu32 " probes failed", change->failed, change->calls);

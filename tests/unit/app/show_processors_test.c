@@ -270,11 +270,20 @@ static void test_every_cause_has_its_words(void **state)
                         "5 calls in a row found no connection or no answer");
     assert_string_equal(why((struct breaker_change){.cause = BREAKER_CAUSE_FAILURES, .calls = 4000000000, .failed = 4000000000}),
                         "100 % of 4000000000 calls failed");
+    assert_string_equal(why((struct breaker_change){
+                            .cause = BREAKER_CAUSE_FAILURES, .calls = 1000, .failed = 23, .failed_in_a_row = 20}),
+                        "2 % of 1000 calls failed, the last 20 all");
+    assert_string_equal(
+        why((struct breaker_change){.cause = BREAKER_CAUSE_FAILURES, .calls = 39, .failed = 20, .failed_in_a_row = 19}),
+        "51 % of 39 calls failed");
+    assert_string_equal(
+        why((struct breaker_change){.cause = BREAKER_CAUSE_FAILURES, .calls = 20, .failed = 20, .failed_in_a_row = 20}),
+        "100 % of 20 calls failed");
     assert_string_equal(
         why((struct breaker_change){.cause = BREAKER_CAUSE_SLOW, .calls = 10, .slow = 5, .in_flight = 40, .overdue = 30}),
         "87 % of 40 calls were slow or are overdue");
-    assert_string_equal(why((struct breaker_change){.cause = BREAKER_CAUSE_SILENT, .in_flight = 7}),
-                        "all 7 calls in flight are overdue, and none ended");
+    assert_string_equal(why((struct breaker_change){.cause = BREAKER_CAUSE_SILENT, .in_flight = 7, .overdue = 5}),
+                        "5 of 7 calls in flight are overdue, and no answer comes");
     assert_string_equal(why((struct breaker_change){.cause = BREAKER_CAUSE_PROBE, .calls = 4, .failed = 1}),
                         "1 of 4 probes failed");
 }
@@ -447,7 +456,7 @@ static void test_json_has_all_of_it(void **state)
         "\"forced\":\"auto\",\"forced_until\":null,\"cause\":\"failures\",\"why\":\"60 % of 312 calls failed\","
         "\"since\":\"2026-11-22T09:59:18.000000Z\",\"until\":\"2026-11-22T10:00:03.000000Z\",\"calls\":4,\"failed\":3,"
         "\"slow\":2,\"change\":{\"from\":\"closed\",\"to\":\"open\",\"calls\":312,\"failed\":190,\"slow\":0,\"in_flight\":0,"
-        "\"overdue\":0,\"in_a_row\":0,\"lasted_us\":0,\"open_us\":0}}}],"
+        "\"overdue\":0,\"in_a_row\":0,\"failed_in_a_row\":0,\"lasted_us\":0,\"open_us\":0}}}],"
         "\"circuits\":[{\"route\":\"pay\",\"breaker\":{\"state\":\"closed\",\"forced\":\"auto\",\"forced_until\":null,"
         "\"cause\":\"none\",\"why\":null,\"since\":\"2026-11-22T09:50:00.000000Z\",\"until\":null,\"calls\":0,\"failed\":0,"
         "\"slow\":0,\"change\":null}}]}");
