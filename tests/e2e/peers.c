@@ -8,7 +8,7 @@
  * turn, or ends those that were idle for its keep-alive time, which is when the
  * callers' next requests come: all at once, so that each needs a connection.
  *
- * e2e-peers --to PORT --listen PORT --callers N --requests N [--keyed] [--again]
+ * e2e-peers --to PORT --listen PORT... --callers N --requests N [--keyed] [--again]
  *           [--resets HEALTHY | --keep-alive-ms N --every-ms N [--hint-s N]]
  * prints one JSON object: what became of the requests, equal ones counted
  * together. It judges nothing: the tests do.
@@ -37,6 +37,7 @@ enum {
     EVENTS_MAX = 256,
     CALLERS_MAX = 4096,
     LINKS_MAX = 8192,
+    PROCESSORS_MAX = 16,
     WORDS_MAX = 64,      /* different outcomes and reasons */
     ROWS_MAX = 512,      /* different ends of requests */
     STALL_US = 20000,    /* between two turns of the loop, which waits for less */
@@ -79,7 +80,7 @@ struct caller {
     uint32_t number; /* of what it waits for */
     uint64_t due_us;
     size_t len;
-    char answer[MESSAGE_BYTES_MAX + 1];
+    char *answer; /* MESSAGE_BYTES_MAX and a NUL; apart, so that a walk over all callers touches little memory */
 };
 
 enum fault { FAULT_NONE, FAULT_IN_REQUEST, FAULT_IN_ANSWER };
@@ -94,11 +95,12 @@ struct link {
     uint64_t close_us;          /* idle until then; 0: at work */
     struct link *older, *newer; /* among the idle ones */
     size_t len;
-    char request[MESSAGE_BYTES_MAX + 1];
+    char *request; /* MESSAGE_BYTES_MAX and a NUL */
 };
 
 static struct {
-    int to, listen, callers, requests, healthy, hint_s;
+    int to, callers, requests, healthy, hint_s;
+    int ports[PROCESSORS_MAX], port_count; /* each is a processor; callers are dealt to them in turn */
     uint64_t keep_alive_us, every_us;
     bool keyed, again, resets;
 } options;
@@ -109,8 +111,10 @@ static struct link *links;
 static struct link *oldest, *newest; /* idle links, by when they end */
 static const char *words[WORDS_MAX] = {""};
 static int word_count = 1;
-static int epoll, listener_fd;
-static struct end listener = {KIND_LISTENER, -1};
+static int epoll;
+static struct end listeners[PROCESSORS_MAX];
+static struct link *free_links[LINKS_MAX];
+static int free_count;
 
 /* How far it is. */
 static int issued, waiting;
@@ -210,6 +214,7 @@ static void link_close(struct link *link, bool reset)
 {
     link_busy(link);
     end_close(&link->end, reset);
+    free_links[free_count++] = link;
 }
 
 /*
@@ -350,20 +355,18 @@ static void link_read(struct link *link, uint64_t now)
     }
 }
 
-static void links_accept(void)
+static void links_accept(const struct end *listener)
 {
-    for (int fd; (fd = accept(listener_fd, NULL, NULL)) >= 0;) {
-        struct link *link = links;
-        while (link < links + LINKS_MAX && link->end.fd >= 0) {
-            link++;
-        }
-        if (link == links + LINKS_MAX) {
+    for (int fd; (fd = accept(listener->fd, NULL, NULL)) >= 0;) {
+        if (free_count == 0) {
             counts.full++;
             close(fd);
             continue;
         }
+        struct link *link = free_links[--free_count];
+        char *request = link->request;
         counts.accepted++;
-        *link = (struct link){.end = {KIND_LINK, fd}};
+        *link = (struct link){.end = {KIND_LINK, fd}, .request = request};
         watch(&link->end);
     }
 }
@@ -488,9 +491,9 @@ static void caller_send(struct caller *caller, uint32_t number)
         snprintf(key, sizeof(key), "Idempotency-Key: order-%07u\r\n", number);
     }
     int len = snprintf(text, sizeof(text),
-                       "POST /pay/%07u HTTP/1.1\r\nHost: pay.example.com\r\nAuthorization: Bearer sk_live_%u\r\n"
+                       "POST /pay/%07u HTTP/1.1\r\nHost: p%d.example.com\r\nAuthorization: Bearer sk_live_%u\r\n"
                        "Content-Type: application/json\r\n%sContent-Length: %d\r\n\r\n%s",
-                       number, number % 7, key, body_len, body);
+                       number, (int)(caller - callers) % options.port_count, number % 7, key, body_len, body);
     caller->number = number;
     caller->len = 0;
     caller->answer[0] = '\0';
@@ -563,7 +566,7 @@ static int events_take(int timeout_ms)
             continue;
         }
         if (end->kind == KIND_LISTENER) {
-            links_accept();
+            links_accept(end);
         } else if (end->kind == KIND_LINK) {
             link_read((struct link *)end, now_us());
         } else {
@@ -710,7 +713,10 @@ static bool options_read(int argc, char **argv)
             options.to = value;
             break;
         case 'l':
-            options.listen = value;
+            if (options.port_count == PROCESSORS_MAX) {
+                return false;
+            }
+            options.ports[options.port_count++] = value;
             break;
         case 'c':
             options.callers = value;
@@ -741,49 +747,77 @@ static bool options_read(int argc, char **argv)
             return false;
         }
     }
-    return options.to > 0 && options.listen > 0 && options.callers > 0 && options.callers <= CALLERS_MAX &&
+    return options.to > 0 && options.port_count > 0 && options.callers > 0 && options.callers <= CALLERS_MAX &&
            options.requests > 0 && options.requests <= 9999999 && (!options.resets || options.healthy > 1);
 }
 
-static void listener_open(void)
+static void listener_open(struct end *listener, int port)
 {
-    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons((uint16_t)options.listen)};
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     int one = 1;
 
     addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    listener_fd = listener.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    setsockopt(listener_fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-    if (bind(listener_fd, (const struct sockaddr *)&addr, sizeof(addr)) != 0 || listen(listener_fd, 4096) != 0) {
+    *listener = (struct end){KIND_LISTENER, socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    setsockopt(listener->fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    if (bind(listener->fd, (const struct sockaddr *)&addr, sizeof(addr)) != 0 || listen(listener->fd, 4096) != 0) {
         die("peers: listen");
     }
-    watch(&listener);
+    watch(listener);
+}
+
+static void memory_take(void)
+{
+    payments = calloc((size_t)options.requests, sizeof(*payments));
+    callers = calloc((size_t)options.callers, sizeof(*callers));
+    links = calloc(LINKS_MAX, sizeof(*links));
+    char *answers = calloc((size_t)options.callers, MESSAGE_BYTES_MAX + 1);
+    char *requests = calloc(LINKS_MAX, MESSAGE_BYTES_MAX + 1);
+    if (!payments || !callers || !links || !answers || !requests) {
+        die("peers");
+    }
+    for (int i = 0; i < options.callers; i++) {
+        callers[i].answer = answers + (size_t)i * (MESSAGE_BYTES_MAX + 1);
+    }
+    for (free_count = 0; free_count < LINKS_MAX; free_count++) {
+        links[free_count].request = requests + (size_t)free_count * (MESSAGE_BYTES_MAX + 1);
+        free_links[free_count] = &links[free_count];
+    }
+}
+
+/*
+ * With every beat come twice as many, as a morning begins: what one connection
+ * teaches serves a crowd of them. Each processor's callers have a beat of their own.
+ */
+static void callers_begin(uint64_t now)
+{
+    int beat = 1;
+
+    for (int i = 0; i < options.callers; i++) {
+        int group = i % options.port_count;
+        beat += group == 0 && i / options.port_count + 1 >= 1 << beat;
+        callers[i].due_us =
+            now + options.every_us * (uint64_t)beat + options.every_us * (uint64_t)group / (uint64_t)options.port_count;
+    }
 }
 
 int main(int argc, char **argv)
 {
     if (!options_read(argc, argv)) {
-        fprintf(stderr, "usage: e2e-peers --to PORT --listen PORT --callers N --requests N [--keyed] [--again]\n"
+        fprintf(stderr, "usage: e2e-peers --to PORT --listen PORT... --callers N --requests N [--keyed] [--again]\n"
                         "       [--resets HEALTHY | --keep-alive-ms N --every-ms N [--hint-s N]]\n");
         return 64;
     }
     signal(SIGPIPE, SIG_IGN);
     epoll = epoll_create1(EPOLL_CLOEXEC);
-    payments = calloc((size_t)options.requests, sizeof(*payments));
-    callers = calloc((size_t)options.callers, sizeof(*callers));
-    links = calloc(LINKS_MAX, sizeof(*links));
-    if (epoll < 0 || !payments || !callers || !links) {
+    if (epoll < 0) {
         die("peers");
     }
-    for (int i = 0; i < LINKS_MAX; i++) {
-        links[i].end.fd = -1;
+    memory_take();
+    for (int i = 0; i < options.port_count; i++) {
+        listener_open(&listeners[i], options.ports[i]);
     }
-    listener_open();
     uint64_t began_us = now_us();
-    /* With every beat come twice as many, as a morning begins: what one connection teaches serves a crowd of them. */
-    for (int i = 0, beat = 1; i < options.callers; i++) {
-        beat += i + 1 >= 1 << beat;
-        callers[i].due_us = began_us + options.every_us * (uint64_t)beat;
-    }
+    callers_begin(began_us);
     run();
     if (options.again) {
         repeating = true;

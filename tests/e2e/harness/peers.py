@@ -61,17 +61,26 @@ class Books:
 
 
 class Crowd:
-    """`authority` is the processor's, which listens while the crowd pays."""
+    """`authority` is the processor's, which listens while the crowd pays. Of several, each has its own part of the callers."""
 
-    def __init__(self):
-        self.port = free_port()
-        self.authority = f"127.0.0.1:{self.port}"
+    def __init__(self, processors=1):
+        self.ports = [free_port() for _ in range(processors)]
+        self.authority = f"127.0.0.1:{self.ports[0]}"
+
+    def sections(self, **processor):
+        """The configuration for several processors, by the host that is asked for."""
+        numbers = range(len(self.ports))
+        return {"processors": {f"p{number}": {"url": f"http://127.0.0.1:{self.ports[number]}", **processor}
+                               for number in numbers},
+                "routes": [{"name": f"p{number}", "match": {"host": f"p{number}.example.com"}, "to": f"p{number}"}
+                           for number in numbers]}
 
     def pay(self, weir, requests, callers, keyed=False, again=False, resets=None, keep_alive_ms=None, every_ms=None,
             hint_s=None, timeout_s=100):
         """`resets`: one of so many requests is left alone. `every_ms`: all callers at once, so often."""
-        argv = [binary("e2e-peers"), "--to", str(weir.address[1]), "--listen", str(self.port),
-                "--requests", str(requests), "--callers", str(callers)]
+        argv = [binary("e2e-peers"), "--to", str(weir.address[1]), "--requests", str(requests), "--callers", str(callers)]
+        for port in self.ports:
+            argv += ["--listen", str(port)]
         argv += ["--keyed"] * keyed + ["--again"] * again
         for name, value in (("--resets", resets), ("--keep-alive-ms", keep_alive_ms), ("--every-ms", every_ms),
                             ("--hint-s", hint_s)):
@@ -81,8 +90,8 @@ class Crowd:
         return Books(done.stdout)
 
 
-# Room for a crowd, and no log of each payment.
-WIDE = {"pool": {"connections": 2000}, "concurrency": 4000}
+# Room and time for a crowd on a slow machine, and no log of each payment.
+WIDE = {"pool": {"connections": 2000}, "concurrency": 4000, "timeouts": {"connect": "5s"}}
 WIDE_LISTENER = {"limits": {"per_address": 8000}}
 QUIET = {"access": {"to": "/dev/null"}, "events": {"to": "stderr", "level": "error"}}
 
