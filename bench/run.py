@@ -31,7 +31,7 @@ def options_read():
     parser.add_argument("--only", choices=("plain", "tls", "payment", "memory", *PARTS), help="one part alone")
     parser.add_argument("--seconds", type=int, help="of each measurement (2)")
     parser.add_argument("--rounds", type=int, help="of keep-alive loads (5); of the others three fifths")
-    parser.add_argument("--minutes", type=float, default=8.0, help="no round begins that would end later (8)")
+    parser.add_argument("--minutes", type=float, default=12.0, help="no round begins that would end later (12)")
     parser.add_argument("--connections", help="comma-separated (16,64,512)")
     parser.add_argument("--proxies", help="comma-separated: pump,weir,weir-embedded,weir-redis,nginx,haproxy")
     parser.add_argument("--idle", type=int, help="idle clients (4000)")

@@ -4,7 +4,7 @@
 # prints the table and writes build/bench/results.json, results.md and *.svg.
 # All that it starts listens on 127.0.0.1, lives in build/bench and ends with it.
 #
-#   sh bench/run.sh                          about twelve minutes on two cores
+#   sh bench/run.sh                          about a quarter of an hour on two cores
 #   sh bench/run.sh --quick                  about four minutes, 64 connections
 #   sh bench/run.sh --only plain|tls|payment|memory|limits|overload|sick   one part; more options: --help
 set -eu
