@@ -23,6 +23,9 @@ INTENTS = "/v1/payment_intents"
 # How the SDK is told to retry, and what that comes to with maxNetworkRetries 1.
 STOP, AGAIN = "false", "true"
 
+# Attempts that break without an answer: weir asks once more by itself, so that the SDK hears of two only.
+RESENT = ("closed_before_response", "response_incomplete")
+
 
 def listener(*pairs, **more):
     pairs = pairs or (certs.server("127.0.0.1"),)
@@ -422,17 +425,18 @@ def test_answers_that_are_none():
             for how in ways:
                 with case(f"{reason} by {how!r}"):
                     processor.forget()
-                    processor.answer(how, how)
+                    processor.answer(how, how, how, how)
                     check_refused(weir, sdk.pay(), reason, status, "StripeAPIError", AGAIN, "unknown")
                     sent = processor.requests()
-                    check_equal(len(sent), 2, "what the processor saw")
+                    check_equal(len(sent), 4 if reason in RESENT else 2, "what the processor saw")
                     check_equal(len({got.header("Idempotency-Key") for got in sent}), 1, "keys")
-                    check_equal(sent[0].body, sent[1].body)
-        with case("the second attempt is answered"):
+                    check_equal(len({got.body for got in sent}), 1, "bodies")
+        with case("the SDK's second attempt is answered"):
             processor.forget()
-            processor.answer("reset", ANSWER)
+            processor.answer("reset", "reset", ANSWER)
             check_paid(sdk.pay(), attempts=2)
             check_equal([line["weir.reason"] for line in weir.lines_of(2)], ["closed_before_response", "ok"])
+            check_equal(len(processor.requests()), 3)
 
 
 @deadline(180)
@@ -462,21 +466,49 @@ def test_half_an_answer_is_no_success():
         for name, how in ways.items():
             with case(name):
                 processor.forget()
-                processor.answer(how, how, how)
+                processor.answer(*[how] * 5)
                 result = sdk.pay()
                 check(not result["ok"], f"the SDK took it for a success: {result.get('value')}")
                 check(result["error"]["isStripeError"], f"{result['error']}")
                 lines = weir.lines_of(result["attempts"])
                 check_equal({(line["weir.reason"], line["weir.outcome"]) for line in lines},
                             {("response_incomplete", "unknown")})
-                check_equal(len(processor.requests()), result["attempts"])
+                check_equal(len(processor.requests()), 2 * result["attempts"], "weir itself asks once more each time")
 
 
-# The SDK's own retries end in the truth.
+# Retries end in the truth: weir's own, of which the SDK knows nothing, and the SDK's.
+
+@deadline(180)
+def test_the_first_attempt_finds_the_truth():
+    """The processor broke once: weir asks it again under the SDK's key, and the SDK that may not retry is told what it did."""
+    half = response(200, ["Content-Type: application/json", "Content-Length: 100"], length=False) + b'{"id": "pi_0'
+    with Sandbox(name="acme", dedup="header:Idempotency-Key") as sandbox, StripeWeir(sandbox) as weir, Sdk(weir) as sdk:
+        for fault in ("reset-before", "reset-after", "close-after", "half-answer"):
+            with case(fault):
+                sandbox.reset()
+                sandbox.fault(fault, 1)
+                paid = sdk.pay(maxNetworkRetries=0)
+                check_paid(paid, attempts=1)
+                made, = sandbox.ledger()
+                check(paid["value"]["id"].endswith(made["id"].rpartition("_")[2]), f"{paid['value']} is {made}")
+                check_equal(len(sandbox.requests()), 2, "requests that the processor saw")
+                line, = weir.lines_of(1)
+                check_equal((line["weir.reason"], line["weir.outcome"], line["weir.sent_again"]), ("ok", "answered", True))
+    with Processor() as processor, StripeWeir(processor) as weir, Sdk(weir) as sdk, \
+            case("of an answer that broke off the SDK sees nothing"):
+        processor.answer([half, "reset"], ANSWER)
+        paid = sdk.pay(maxNetworkRetries=0)
+        check_paid(paid)
+        check_equal(paid["value"]["id"], "pi_1")
+        weir.lines_of(1)
+        sent = processor.requests()
+        check_equal((len(sent), len({(got.header("Idempotency-Key"), got.body) for got in sent})), (2, 1))
+
 
 @deadline(300)
 def test_the_sdks_retry_finds_the_truth():
     """The processor executed and its answer was lost: the SDK asks again with the same key, and money moved once."""
+    # Those that weir asks about once more by itself break twice before the SDK hears of one.
     faults = {
         "reset-before": ("closed_before_response", "10s"),
         "reset-after": ("closed_before_response", "10s"),
@@ -495,13 +527,14 @@ def test_the_sdks_retry_finds_the_truth():
                     continue
                 for times in (1, 2):
                     with case(f"{fault}, {times} times"):
+                        broken = times * (2 if reason in RESENT else 1)
                         sandbox.reset()
-                        sandbox.fault(fault, times)
+                        sandbox.fault(fault, broken)
                         paid = sdk.pay(maxNetworkRetries=2)
                         check_paid(paid, attempts=times + 1)
                         made, = sandbox.ledger()
                         check(paid["value"]["id"].endswith(made["id"].rpartition("_")[2]), f"{paid['value']} is {made}")
-                        check_equal(len(sandbox.requests()), times + 1, "requests that the processor saw")
+                        check_equal(len(sandbox.requests()), broken + 1, "requests that the processor saw")
                         lines = weir.lines_of(times + 1)
                         check_equal([line["weir.reason"] for line in lines], [reason] * times + ["ok"])
                         check_equal([line["weir.outcome"] for line in lines], ["unknown"] * times + ["answered"])
@@ -511,7 +544,7 @@ def test_the_sdks_retry_finds_the_truth():
 def test_more_faults_than_retries_and_then_the_same_key():
     """The SDK gives up on what is still unknown; the merchant's own repeat with the same key finds the one payment."""
     with Sandbox(name="acme", dedup="header:Idempotency-Key") as sandbox, StripeWeir(sandbox) as weir, Sdk(weir) as sdk:
-        sandbox.fault("reset-after", 3)
+        sandbox.fault("reset-after", 6)  # the SDK asks three times, and weir twice each time
         lost = sdk.pay({"idempotencyKey": "order-7"}, maxNetworkRetries=2)
         check_refused(weir, lost, "closed_before_response", 502, "StripeAPIError", AGAIN, "unknown", retries=2)
         check_equal(len(sandbox.ledger()), 1)
