@@ -80,7 +80,9 @@ def test_each_reason_of_weir_in_both_dialects():
                 with case(f"{profile}: {reason} by {how!r}"):
                     processor.answer(how)
                     check_own(ask(), 502, reason, "unknown", "no", profile)
-                    processor.answer(how)
+                    # What broke is asked about once more where the processor knows keys; that breaks, too.
+                    again = profile == "stripe" and reason != "response_malformed"
+                    processor.answer(*[how] * (2 if again else 1))
                     check_own(ask(KEY), 502, reason, "unknown", truth, profile)
                     processor.answer(how)
                     check_equal(ask(method="GET").retry, "safe")
@@ -158,8 +160,9 @@ def test_nothing_is_ever_sent_twice():
 
 
 def test_faults_of_the_sandbox_leave_the_ledger_in_step_with_the_outcome():
-    """not_sent: no execution. answered: what the answer says. unknown: at most one."""
-    with Sandbox(name="acme") as sandbox, Weir(sandbox, acme={"profile": "stripe", "timeouts": {
+    """not_sent: no execution. answered: what the answer says. unknown: at most one, though weir asked twice."""
+    asked_twice = ("reset-before", "reset-after", "close-before", "close-after", "half-answer")
+    with Sandbox(name="acme", dedup="header:Idempotency-Key") as sandbox, Weir(sandbox, acme={"profile": "stripe", "timeouts": {
             "connect": "500ms", "response": "3s", "total": "20s"}}) as weir:
         rows = {
             "": (200, "answered", 1),
@@ -173,6 +176,7 @@ def test_faults_of_the_sandbox_leave_the_ledger_in_step_with_the_outcome():
             "reset-after": (502, "unknown", 1),
             "close-before": (502, "unknown", 0),
             "close-after": (502, "unknown", 1),
+            "half-answer": (502, "unknown", 1),
             "status-before=503": (503, "unknown", 0),
             "status-after=500": (500, "unknown", 1),
             "status-before=402": (402, "answered", 0),
@@ -196,8 +200,8 @@ def test_faults_of_the_sandbox_leave_the_ledger_in_step_with_the_outcome():
                 if status == 200:
                     check_equal(json.loads(answer.body)["status"], "succeeded")
                 seen = sandbox.requests()
-                check_equal(len(seen), 1, "requests that the processor saw")
-                check_equal((seen[0]["malformed"], seen[0]["complete"]), (None, True))
+                check_equal(len(seen), 2 if fault in asked_twice else 1, "requests that the processor saw")
+                check_equal({(one["malformed"], one["complete"], one["body"]) for one in seen}, {(None, True, seen[0]["body"])})
 
 
 def test_an_answer_that_trickles_is_an_answer():
