@@ -201,11 +201,14 @@ class Played:
                 (endpoint is None or event.get("endpoint") == endpoint)]
 
     def bins(self, standby):
-        """Of the requests that were due in each 100 ms: answered, failed over, failed; and how long half of them took."""
-        rows = [{"answered": 0, "failed_over": 0, "failed": 0} for _ in range(bin_of(self.asked[-1].due) + 1)]
+        """Of the requests that were due in each 100 ms: answered, failed over, failed and why."""
+        rows = [{"answered": 0, "failed_over": 0, "failed": 0, "reasons": {}} for _ in range(bin_of(self.asked[-1].due) + 1)]
         for each in self.asked:
             what = "failed" if not good(each) else "failed_over" if each.endpoint in standby else "answered"
-            rows[bin_of(each.due)][what] += 1
+            row = rows[bin_of(each.due)]
+            row[what] += 1
+            if what == "failed":
+                row["reasons"][reason_of(each)] = row["reasons"].get(reason_of(each), 0) + 1
         return rows
 
     def calls_bins(self, endpoints):
@@ -220,6 +223,10 @@ class Played:
 
 def good(asked):
     return asked.status == 200
+
+
+def reason_of(asked):
+    return "%s, %s" % (asked.reason or "no answer", asked.outcome or "-")
 
 
 def bin_of(moment):
@@ -281,7 +288,7 @@ def scene_read(played, addresses, standby, episodes):
 
 def reasons(failed):
     """How many by reason and outcome."""
-    return dict(collections.Counter("%s, %s" % (each.reason or "no answer", each.outcome or "-") for each in failed))
+    return dict(collections.Counter(map(reason_of, failed)))
 
 
 def times(asked):
@@ -495,7 +502,7 @@ def notes_build(results):
     if "cost" in results:
         yield ("breaker and balancing: bench/micro_breaker.c, warm, beside CPU of a plain request at %d connections, median of "
                "a few measurements" % PLAIN_CONNECTIONS)
-    yield ("all other programs of the machine took %s of a core" %
+    yield ("all other programs of the machine took %s of a core; what is shed was due while they took weir's" %
            ", ".join("%.2f" % scene["others_busy"] for scene in results["scenes"].values()))
 
 
