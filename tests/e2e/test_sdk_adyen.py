@@ -81,6 +81,11 @@ def test_an_unknown_outcome():
 
 
 @deadline(180)
+def test_a_break_that_nobody_hears_of():
+    cases.a_break_that_nobody_hears_of(SHOP, paid)
+
+
+@deadline(180)
 def test_two_merchants_with_one_key_never_see_each_others_payment():
     """The credential is X-API-Key, which is no Authorization: told so (tenants.by) or not."""
     for told in (True, False):

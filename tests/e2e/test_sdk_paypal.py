@@ -107,6 +107,11 @@ def test_an_unknown_outcome():
 
 
 @deadline(180)
+def test_a_break_that_nobody_hears_of():
+    cases.a_break_that_nobody_hears_of(SHOP, paid)
+
+
+@deadline(180)
 def test_what_was_paid_can_be_read():
     with SHOP.sandbox() as sandbox, SHOP.weir(sandbox) as weir, SHOP.sdk(weir) as sdk:
         made = sdk.pay()

@@ -184,6 +184,21 @@ def one_in_progress(shop, paid, refused, status=409):
         check_equal(len(shop.payments(processor)), 1, "payments that the processor saw")
 
 
+def a_break_that_nobody_hears_of(shop, paid):
+    """The processor breaks once: weir asks it again under the same key, and the application's first call has the truth."""
+    with shop.sandbox() as sandbox, shop.weir(sandbox) as weir, shop.sdk(weir) as sdk:
+        for count, fault in enumerate(("reset-before", "reset-after", "close-after", "half-answer")):
+            with case(fault):
+                key = f"order-{count}"
+                sandbox.fault(fault, 1)
+                paid(sdk.pay(key), 4200)
+                check_equal([made["key"] for made in sandbox.ledger()].count(key), 1, "executions")
+                check_equal(len([row for row in sandbox.requests() if key in row["raw"] + row["body"]]), 2, "attempts")
+                lines = len(shop.first) + count + 1
+                told = reasons(weir, lines)
+                check_equal((len(told), told[-1]), (lines, ("ok", "answered")), "what the SDK asked")
+
+
 def an_unknown_outcome(shop, paid, refused, attempts=1, **client):
     """
     The processor is silent: the application is told that nobody knows. The same key then finds the truth, since weir asks
