@@ -502,7 +502,7 @@ def notes_build(results):
     if "cost" in results:
         yield ("breaker and balancing: bench/micro_breaker.c, warm, beside CPU of a plain request at %d connections, median of "
                "a few measurements" % PLAIN_CONNECTIONS)
-    yield ("all other programs of the machine took %s of a core; what is shed was due while they took weir's" %
+    yield ("all other programs of the machine took %s of a core: the more they take, the more is shed" %
            ", ".join("%.2f" % scene["others_busy"] for scene in results["scenes"].values()))
 
 
