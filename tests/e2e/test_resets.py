@@ -4,9 +4,12 @@ What a caller is told of its money is compared with what the processor did:
 never not_sent for what came there, never executed twice, never another's answer.
 """
 
-from harness import case, check, check_equal, deadline
-from harness.payments import Embedded, paying
+from harness import case, certs, check, check_equal, deadline
+from harness.http import Closed
+from harness.payments import Embedded, pay, paying
 from harness.peers import QUICK, QUIET, WIDE, WIDE_LISTENER, Crowd, check_books
+from harness.processor import Sandbox
+from harness.relay import Relay
 from harness.weir import Weir, merged
 
 RUNS = 1_500 if QUICK else 4_500  # requests of each kind of route; three of four are reset
@@ -83,3 +86,35 @@ def test_with_the_breaker_as_it_comes():
                 books.print(f"{name}, with a breaker")
                 check_books(books, deduplicated=keyed)
                 check(books.count(reason="breaker_open", outcome="not_sent", status=503) > 0, "it never opened")
+
+
+@deadline(150)
+def test_over_tls():
+    """A byte of ciphertext is a byte: what broke in the handshake was not sent, what broke behind its end may have been."""
+    pair = certs.server("processor.test")
+    with Sandbox(cert=pair.cert, key=pair.key) as sandbox, Relay(sandbox.address) as relay, Weir(
+            {"url": "https://processor.test", "endpoints": [relay.authority], "tls": {"ca": str(certs.ca().cert)}}) as weir:
+        told, at = {}, 0
+        while [outcome for outcome, _ in told.values()][-3:] != ["answered"] * 3:  # then it is behind the last byte
+            at += 13
+            check_equal(pay(weir, None).status, 200)  # five handshakes in a row that break would open its breaker
+            relay.reset_all()  # no link is kept: each begins with a handshake
+            relay.up.cut(at, "rst")
+            key = f"cut-{at}"
+            try:
+                answer = pay(weir, key)
+                told[key] = (answer.outcome, answer.weir_reason)
+            except Closed:
+                told[key] = ("answered", None)  # relayed in part: its head said so
+            relay.heal()
+        executed = [made["key"] for made in sandbox.ledger()]
+        outcomes = [outcome for outcome, _ in told.values()]
+        print(f"  {len(told)} cuts in {at} bytes: {[(what, outcomes.count(what)) for what in sorted(set(outcomes))]}")
+        check(outcomes.count("not_sent") > 5 and outcomes.count("unknown") > 5, "both sides of the handshake's end were met")
+        for key, (outcome, reason) in told.items():
+            count = executed.count(key)
+            check(count <= 1, f"{key} was executed {count} times")
+            if outcome == "not_sent":
+                check(count == 0 and reason in ("processor_tls_failed", "connect_failed"), f"{key}: {count} executions, {reason}")
+            elif outcome == "answered":
+                check_equal(count, 1, key)
