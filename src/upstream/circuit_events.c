@@ -127,7 +127,8 @@ static void describe_opening(const struct circuit *circuit, const struct breaker
         return;
     case BREAKER_CAUSE_SILENT:
         snprintf(sentence, SENTENCE_BYTES,
-                 "all %" PRIu32 " calls in flight are overdue, and none ended since the oldest began", change->in_flight);
+                 "%" PRIu32 " of %" PRIu32 " calls in flight are overdue, and no answer comes", change->overdue,
+                 change->in_flight);
         return;
     case BREAKER_CAUSE_PROBE:
         snprintf(sentence, SENTENCE_BYTES, "%" PRIu32 " of %" PRIu32 " probes failed", change->failed, change->calls);

@@ -173,7 +173,8 @@ static void go_idle(struct link *link, uint64_t now_us)
         return;
     }
     link->call = NULL;
-    link->idle_since_us = now_us;
+    /* The processor counts from its answer, which waited for those that this turn handled before it. */
+    link->idle_since_us = now_us - loop_waited_us(upstream_of(link)->options.loop);
     link_enter(link, LINK_IDLE);
     list_push_front(&link->endpoint->idle, &link->in_idle);
     timer_set(&link->timer, idle_end_us < age_end_us ? idle_end_us : age_end_us);

@@ -85,9 +85,20 @@ void verdict_settle(struct call *call, enum breaker_outcome endpoint, enum break
     }
 }
 
+/*
+ * A kept link that ends as soon as something is sent on it, before an answer,
+ * was being closed for its idleness: that says nothing of the processor, however
+ * many it meets at once. One that is gone refuses the next connect.
+ */
+static bool met_its_idle_timeout(const struct call *call)
+{
+    return call->reused && call->first_byte_us == 0 &&
+           (!call->handed_over || processor_now_us(call->processor) - call->leased_us < IDLE_RACE_US);
+}
+
 void verdict_broken(struct call *call)
 {
-    verdict_settle(call, call->reused && !call->handed_over ? BREAKER_NEUTRAL : BREAKER_FAILED, BREAKER_NEUTRAL);
+    verdict_settle(call, met_its_idle_timeout(call) ? BREAKER_NEUTRAL : BREAKER_FAILED, BREAKER_NEUTRAL);
 }
 
 void verdict_timed_out(struct call *call)

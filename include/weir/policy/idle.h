@@ -22,6 +22,7 @@
  * another, later and at a similar age, the limit goes back to what it was in a
  * minute instead of an hour.
  */
+#define IDLE_RACE_US UINT64_C(250000) /* a kept link that ends so soon behind a request was being closed for its idleness */
 #define IDLE_SURE_US UINT64_C(100000) /* nobody closes sooner: what need not be seen first */
 
 struct idle_limit {

@@ -232,7 +232,7 @@ static void test_a_caller_that_leaves_says_nothing(void **state)
     assert_none_flies();
 }
 
-static void test_a_kept_link_that_breaks_before_it_is_used_says_nothing(void **state)
+static void test_a_kept_link_that_breaks_under_its_request_says_nothing(void **state)
 {
     struct caller caller;
 
@@ -247,9 +247,12 @@ static void test_a_kept_link_that_breaks_before_it_is_used_says_nothing(void **s
     pass_to_pay(&caller);
     assert_int_equal(begin_order(&caller, order_to_pay(false)), CALL_START_READY);
     far->reset = true;
-    send_request(&caller); /* once it is used, it counts */
+    send_request(&caller); /* nor does one that breaks as soon as it is used: its idle timeout met the request */
     UNTIL(loop, caller.failed);
     finish(&caller);
+    assert_told(breaker_at(0), 2, 0);
+    pass_to_pay(&caller); /* a new one that breaks does */
+    assert_true(caller.failed);
     assert_told(breaker_at(0), 3, 1);
 }
 
@@ -520,7 +523,7 @@ int main(void)
         WITH(open_route, test_a_timeout_counts_at_both),
         WITH(open_route, test_a_call_that_lingers_has_timed_out_whatever_still_comes),
         WITH(open_route, test_a_caller_that_leaves_says_nothing),
-        WITH(open_route, test_a_kept_link_that_breaks_before_it_is_used_says_nothing),
+        WITH(open_route, test_a_kept_link_that_breaks_under_its_request_says_nothing),
         WITH(open_route, test_a_connect_that_fails_counts_at_the_endpoint_though_its_caller_left),
         WITH(open_touchy, test_a_timeout_of_an_endpoint_that_is_known_to_be_sick_is_not_the_routes),
         WITH(open_touchy, test_silence_is_of_the_endpoint_and_not_of_the_route),
