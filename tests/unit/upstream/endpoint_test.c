@@ -240,6 +240,8 @@ static void test_who_fails_its_checks_takes_no_call_and_comes_back_slowly(void *
     use(&conf);
     UNTIL(loop, endpoint_at(0).health == HEALTH_DOWN);
     assert_string_equal(endpoint_at(0).health_words, "status 503");
+    assert_true(processor->endpoints[0]->circuit.breaker.settings.checked);
+    assert_false(processor_circuit(processor, "pay")->breaker.settings.checked); /* no check says anything of a route */
     assert_int_equal(now().endpoints_down, 1);
     (void)snprintf(line, sizeof line, "weir_processor_up{processor=\"acme\",endpoint=\"%s\"} 0", address(0));
     assert_true(printed(line));

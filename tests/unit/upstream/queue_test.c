@@ -174,8 +174,8 @@ static void test_who_waits_for_a_route_that_opens_is_refused_and_others_wait_on(
     order.circuit = processor_circuit(processor, "pay");
     (void)begin_order(&held, order);
     UNTIL(loop, held.ready);
-    (void)begin_order(&of_route, order);
     (void)begin(&other, false);
+    (void)begin_order(&of_route, order); /* behind who may go on waiting */
     send_request(&held);
     UNTIL(loop, of_route.refused);
     assert_int_equal(of_route.refusal.why, CALL_BREAKER_OPEN);
