@@ -41,6 +41,7 @@ class Part:
         self.kinds = kinds
         self.emptying = emptying
         self.violations = []
+        self.sent_twice = []  # by weir itself
         self.arrivals = {name: Arrivals(sandbox) for name, sandbox in world.sandboxes.items()}
 
     def look(self, over):
@@ -69,7 +70,9 @@ class Part:
         self.settle()
         for weir in self.world.weirs:
             wait_settled(weir)
-        Books(self.merchants.payments, self.world.sandboxes, self.arrivals, self.violations).check_all(self.emptying)
+        books = Books(self.merchants.payments, self.world.sandboxes, self.arrivals, self.violations)
+        books.check_all(self.emptying)
+        self.sent_twice = books.sent_twice()
         if not self.emptying:
             self.check_events()
 
@@ -115,6 +118,9 @@ def report(parts, world, seconds, seed):
     print(f"faults of processors and clients: {line(faults)}")
     print(f"what happened to the world: {line(world.happened)}")
     print(f"what merchants were told: {line(outcomes)}")
+    twice = [attempt for part in parts for attempt in part.sent_twice]
+    print(f"sent once more by weir itself: {len(twice)}, of which answered: "
+          f"{sum(attempt.outcome == 'answered' for attempt in twice)}")
     violations.sort(key=lambda words: not words.startswith("alarm"))  # what weir itself saw is where to begin
     laws = collections.Counter(words.partition(":")[0] for words in violations)
     print(f"violations: {line(laws) or 'none'}")

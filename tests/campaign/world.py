@@ -21,6 +21,7 @@ from harness.payments import HOUSE, KEY_FIELD, PLAIN, write_secret
 from harness.processor import Sandbox
 from harness.redis import Redis
 from harness.weir import Weir, merged
+from merchants import BREAKS
 
 LEASE_S = 15.0
 TIMEOUTS = {"connect": "500ms", "response": "800ms", "total": "3s", "late": "2s"}
@@ -191,10 +192,15 @@ class World:
         time.sleep(self.random.uniform(0.3, 2.5))
         sandbox.process.send_signal(signal.SIGCONT)
 
+    def break_next(self):
+        """Attempts without a fault of their own, of whoever comes next: one is mended by weir, of two in a row maybe none."""
+        sandbox = self.sandboxes[self.random.choice(list(self.sandboxes))]
+        sandbox.fault(self.random.choice(BREAKS), self.random.choice((1, 1, 2)))
+
     # What takes its time, and what is over at once: one of each goes on at any moment.
     HEAVY = (("kill_weir", 6), ("restart_weir", 2), ("stop_weir", 4), ("stop_weir_beyond_its_leases", 1), ("kill_redis", 3),
              ("restart_redis", 1), ("stop_redis", 4), ("stop_processor", 3))
-    LIGHT = (("cut_redis", 3), ("fill_redis", 2), ("forget_scripts", 1))
+    LIGHT = (("cut_redis", 3), ("fill_redis", 2), ("forget_scripts", 1), ("break_next", 6))
 
     def note(self, words):
         self.diary.append(f"{datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='milliseconds')} {words}")
@@ -233,6 +239,7 @@ class World:
         self.note("healing")
         for sandbox in self.sandboxes.values():
             sandbox.process.send_signal(signal.SIGCONT)
+            sandbox.fault()
         self.redis.process.send_signal(signal.SIGCONT)
         for weir in self.weirs:
             weir.look()
