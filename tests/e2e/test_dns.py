@@ -88,7 +88,9 @@ def test_an_address_is_added_slowly_and_one_that_goes_drains():
 
                 def idle_links_are_gone():
                     return sum(link.ended is None and not link.closed for link in one.links) <= 1
-                wait_until(idle_links_are_gone, SLOW_DNS_S, "the end of the idle links to what was removed")
+                weir.wait_event("endpoint_removed", endpoint=one.authority, timeout_s=SLOW_DNS_S)
+                # Well before their idle time is over.
+                wait_until(idle_links_are_gone, 3, "the end of the idle links to what was removed")
                 gone = len(one.requests())
                 before = len(two.requests())
                 wait_until(lambda: len(two.requests()) >= before + 50, 30, "requests elsewhere")
