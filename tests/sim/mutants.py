@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Shows that the simulator sees what it must see: breaks a copy of the tree in one place at a time and looks for the seed that tells.
 
-    mutants.py [--runs N] [--only WORD] [--kind wire|money|limits]
+    mutants.py [--runs N] [--only WORD] [--kind wire|money|limits|sick]
 
 Each mutant is a defect that such code really has had: those of MUTANTS are
-looked for in wire runs, those of MONEY in money runs, those of LIMITS in runs of
-the kind that they name. One that survives N runs is a hole in the oracle. Prints
+looked for in wire runs, those of MONEY in money runs, those of SICK in sick ones,
+those of LIMITS in runs of the kind that they name. One that survives N runs is a hole in the oracle. Prints
 'N mutants, N caught' and, for the test driver, 'N passed, N failed'.
 """
 
@@ -22,8 +22,8 @@ ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 # name, file, what stands there, what the mutant has instead
 MUTANTS = [
     ("a request is sent again after a part of it was sent", "src/gate/exchange.c",
-     "    if (x->handed_over) {\n        return end_here(x, REASON_WRITE_FAILED",
-     "    if (false) {\n        return end_here(x, REASON_WRITE_FAILED"),
+     "    if (x->handed_over) {\n        return again_begin(x) ?",
+     "    if (false) {\n        return again_begin(x) ?"),
     ("a write that took a byte and failed counts as not sent", "src/gate/forward.c",
      "    if (wrote.sent && !x->handed_over) {", "    if (wrote.sent && wrote.err == ERR_OK && !x->handed_over) {"),
     ("the outcome of what was sent is not_sent", "src/gate/exchange_end.c",
@@ -38,10 +38,10 @@ MUTANTS = [
     ("a spoilt link is reused", "src/upstream/link.c",
      "    if (link->spoilt) {", "    if (link->spoilt && link->calls_count == 0) {"),
     ("a POST goes out on an old link", "src/upstream/link.c",
-     "(!safe && now_us - link->idle_since_us > LINK_YOUNG_US)", "(!safe && now_us < link->idle_since_us)"),
-    ("the queue has no bound", "src/upstream/call.c",
+     "    uint64_t most_us = safe ?", "    uint64_t most_us = safe || max_us > 0 ?"),
+    ("the queue has no bound", "src/upstream/queue.c",
      "    if (processor->queue_count >= processor->settings.queue) {", "    if (processor->queue_count >= 1000) {"),
-    ("links have no bound", "src/upstream/processor.c",
+    ("links have no bound", "src/upstream/endpoint.c",
      "    return open < endpoint->processor->settings.connections;", "    return open < 1000;"),
     ("per_address has no effect", "src/gate/listener.c",
      "    if (count >= listener->conf->per_address) {", "    if (count >= 1000) {"),
@@ -93,11 +93,11 @@ MONEY = [
         ("src/gate/admit.c", "    claim->upstream_key = bytes_of(plain, len);\n    claim->sealed_key", "    claim->sealed_key")]),
     ("a key is freed by who does not own it", [
         ("src/policy/idem_apply.c",
-         "    if (record->state != IDEM_IN_FLIGHT || !is_own(record, op)) {\n        return verdict(result, IDEM_LOST, IDEM_KEEP);\n    }\n    if (record->ambiguous) {",
-         "    if (record->state != IDEM_IN_FLIGHT) {\n        return verdict(result, IDEM_LOST, IDEM_KEEP);\n    }\n    if (record->ambiguous) {")]),
+         "static enum idem_change abandon(struct idem_record *record, const struct idem_op *op, struct idem_result *result)\n{\n    if (record->state != IDEM_IN_FLIGHT || !is_own(record, op)) {",
+         "static enum idem_change abandon(struct idem_record *record, const struct idem_op *op, struct idem_result *result)\n{\n    if (record->state != IDEM_IN_FLIGHT || op == NULL) {")]),
     ("a key is freed though it may have been paid", [
-        ("src/policy/idem_apply.c", "    if (record->ambiguous) {\n        return verdict(result, IDEM_REFUSED, IDEM_KEEP);",
-         "    if (false) {\n        return verdict(result, IDEM_REFUSED, IDEM_KEEP);"),
+        ("src/policy/idem_apply.c", "IDEM_REFUSED, IDEM_KEEP);\n    }\n    return verdict(result, IDEM_OK, become_absent(record, result));",
+         "IDEM_OK, become_absent(record, result));\n    }\n    return verdict(result, IDEM_OK, become_absent(record, result));"),
         ("src/policy/idem_step.c", "driver->ambiguous || driver->unrecorded ? end_unknown", "false ? end_unknown")]),
     ("ambiguity is kept in the record alone", [
         ("src/policy/idem_step.c", "    driver->ambiguous = true;\n    driver->receipt = receipt;", "    driver->receipt = receipt;")]),
@@ -128,8 +128,8 @@ MONEY = [
         ("src/gate/claim.c", "    const struct bytes bucket[] = {BYTES(\"bucket\"), bytes_of(&kind, 1), scope->text};",
          "    const struct bytes bucket[] = {BYTES(\"bucket\"), bytes_of(&kind, 1), BYTES_NONE};")]),
     ("derived keys differ from one attempt to the next", [
-        ("src/gate/claim.c", "    const struct bytes parts[] = {BYTES(\"upstream\"), bytes_of(&kind, 1), scope->text, key,",
-         "    const struct bytes parts[] = {BYTES(\"upstream\"), bytes_of(&kind, 1), bytes_of(claim->exchange->request_id, REQUEST_ID_BYTES), key,")]),
+        ("src/gate/claim.c", "    const struct bytes parts[] = {BYTES(\"upstream\"), bytes_of(&kind, 1), scope.text,",
+         "    const struct bytes parts[] = {BYTES(\"upstream\"), bytes_of(&kind, 1), bytes_of(claim->exchange->request_id, REQUEST_ID_BYTES),")]),
     ("the client's answer does not wait for its record", [
         ("src/gate/commit.c", "        timer_set(&x->timer, x->now_us + CLAIM_COMMIT_US);\n        return COMMIT_WAIT;", "        return settled(claim);")]),
     ("an answer is never stored", [
@@ -148,6 +148,88 @@ MONEY = [
         ("src/store/store.c", "    if (status == STORE_OK) {\n        store_hear(store, &call->op, result);", "    if (status == STORE_OK && done != NULL) {\n        store_hear(store, &call->op, result);")]),
     ("a lease never ends", [
         ("src/policy/idem_apply.c", "    return record->state == IDEM_IN_FLIGHT && record->lease_ms > now_ms;", "    return record->state == IDEM_IN_FLIGHT && now_ms > 0;")]),
+]
+
+# as MONEY
+SICK = [
+    ("what was sent fails over", [
+        ("src/gate/failover.c", "x->move == MOVE_NO && !exchange_sent(x) &&", "x->move == MOVE_NO &&")]),
+    ("what was sent under a key fails over", [
+        ("src/gate/failover.c", "x->move == MOVE_NO && !exchange_sent(x) &&", "x->move == MOVE_NO &&"),
+        ("src/policy/idem_step.c", "driver->stage != IDEM_STAGE_HELD || !driver->may_move || driver->ambiguous ||", "!driver->may_move ||"),
+        ("src/policy/idem_step.c", "    CHECK(driver->stage == IDEM_STAGE_HELD && driver->rebinding);", "    CHECK(driver->rebinding);")]),
+    ("a key fails over and its record stays where it is", [
+        ("src/gate/failover.c", "    x->move = MOVE_BINDING;\n    ask_to_bind(claim);\n    return failover_step(x);",
+         "    claim->driver.rebinding = false;\n    return go_there(x);")]),
+    ("the first byte does not wait until its record is bound", [
+        ("src/gate/failover.c", "    x->move = MOVE_BINDING;\n    ask_to_bind(claim);\n    return failover_step(x);",
+         "    ask_to_bind(claim);\n    claim->driver.rebinding = false;\n    return go_there(x);")]),
+    ("a record that could not be bound in time counts as bound", [
+        ("src/policy/idem_step.c", "        return refusal(REASON_STORE_DOWN);\n    }\n    driver->rebinding = false;",
+         "        driver->rebinding = false;\n        return next(IDEM_DO_SEND, OUTCOME_NOT_SENT);\n    }\n    driver->rebinding = false;")]),
+    ("a record is bound elsewhere though it may have been paid", [
+        ("src/gate/failover.c", "x->move == MOVE_NO && !exchange_sent(x) &&", "x->move == MOVE_NO && (!exchange_sent(x) || x->takes_over) &&"),
+        ("src/gate/exchange.h", "    enum move move; ", "    bool takes_over;\n    enum move move; "),
+        ("src/gate/admit.c", "    exchange_take_over(x);\n", "    exchange_take_over(x);\n    x->takes_over = true;\n"),
+        ("src/policy/idem_step.c", "driver->stage != IDEM_STAGE_HELD || !driver->may_move || driver->ambiguous ||", "!driver->may_move ||"),
+        ("src/policy/idem_step.c", "    CHECK(driver->stage == IDEM_STAGE_HELD && driver->rebinding);", "    CHECK(driver->rebinding);"),
+        ("src/policy/idem_apply.c", "    if (record->ambiguous) {\n        return verdict(result, IDEM_REFUSED, IDEM_KEEP);\n    }\n    if (is_bound_alike", "    if (is_bound_alike")]),
+    ("a key of mode sticky fails over", [
+        ("src/gate/generation.c", "        if (ready && from->failover >= 0) {", "        if (ready && conf->processor_count > 1) {"),
+        ("src/gate/generation.c", "ready_route_to(generation, route->failover, from, from->failover);",
+         "ready_route_to(generation, route->failover, from, (from->processor + 1) % conf->processor_count);"),
+        ("src/gate/claim.c", "    claim->driver.may_move = claim->conf->mode == CONF_MODE_FAILOVER;", "    claim->driver.may_move = true;")]),
+    ("what fails over goes back and forth", [
+        ("src/gate/failover.c", "    return x->move == MOVE_NO &&", "    return x->move != MOVE_BINDING &&"),
+        ("src/gate/failover.c", "    x->route = from->failover;", "    x->route = from->failover;\n    x->route->failover = from;"),
+        ("src/gate/failover.c", "           x->processor == x->route->processor;", "           x->processor != NULL;")]),
+    ("what timed out is sent once more", [
+        ("src/gate/again.c", "    return !x->answer_begun && x->client != NULL && (closed ||", "    return !x->answer_begun && x->client != NULL && (closed || x->timed_out ||"),
+        ("src/gate/exchange.c", "    if (x->timed_out) {\n        return end_here(x, REASON_RESPONSE_TIMEOUT, ENDED_BY_TIMEOUT, \"no answer in time\");",
+         "    if (x->timed_out) {\n        return again_begin(x) ? STEP_NEXT : end_here(x, REASON_RESPONSE_TIMEOUT, ENDED_BY_TIMEOUT, \"no answer in time\");")]),
+    ("what is sent once more has another key", [
+        ("src/gate/again.c", "        buf_reset(&x->claim->answer);\n", "        buf_reset(&x->claim->answer);\n        x->claim->upstream_key.len--;\n")]),
+    ("what is sent once more goes on a kept link", [
+        ("src/gate/exchange_link.c", ".fresh = x->again == AGAIN_FRESH || x->link_tries > 0,", ".fresh = x->link_tries > 0,")]),
+    ("what has no key is sent once more", [
+        ("src/gate/again.c", "    return x->safe_method && x->claim == NULL &&", "    return x->claim == NULL &&"),
+        ("src/gate/again.c", "           x->request_whole && x->bytes_in == 0;", "           x->request_whole && x->body.len == 0;")]),
+    ("it is sent again and again", [
+        ("src/gate/again.c", "    if (x->again != AGAIN_NO || ", "    if ("),
+        ("src/gate/again.c", " && x->again == AGAIN_NO;", ";")]),
+    ("a refusal of the second attempt frees the key", [
+        ("src/policy/idem_step.c", "    driver->ambiguous = true;\n    return next(IDEM_DO_SEND_SAME", "    return next(IDEM_DO_SEND_SAME")]),
+    ("single_shot is sent once more", [
+        ("src/gate/claim.c", "    claim->driver.single_shot = claim->needs_trust && ", "    claim->driver.single_shot = false && "),
+        ("src/gate/claim.c", "claim->driver.single_shot ? 0 : profile_resend_ms(", "false ? 0 : profile_resend_ms(")]),
+    ("what is sent once more has no budget", [
+        ("src/policy/retry.c", "    if (budget->balance < cost) {\n        return false;\n    }\n    budget->balance -= cost;", "    budget->balance -= cost < budget->balance ? cost : budget->balance;")]),
+    ("an open breaker of a route lets calls through", [
+        ("src/policy/breaker.c", "    case BREAKER_OPEN:\n    case BREAKER_STATE_COUNT:\n        break;\n    }\n    return false;\n}\n\nvoid breaker_begin",
+         "    case BREAKER_OPEN:\n    case BREAKER_STATE_COUNT:\n        break;\n    }\n    return true;\n}\n\nvoid breaker_begin")]),
+    ("an open breaker of an endpoint lets calls through", [
+        ("src/policy/breaker.c", "    case BREAKER_OPEN:\n    case BREAKER_STATE_COUNT:\n        break;\n    }\n    return false;\n}\n\nvoid breaker_begin",
+         "    case BREAKER_OPEN:\n    case BREAKER_STATE_COUNT:\n        break;\n    }\n    return true;\n}\n\nvoid breaker_begin"),
+        ("src/upstream/endpoint.c", "    return endpoint->health.state == HEALTH_DOWN || circuit_is_open(&endpoint->circuit);", "    return endpoint->health.state == HEALTH_DOWN;"),
+        ("src/upstream/circuit.c", "    return circuit->breaker.state == BREAKER_OPEN;", "    return circuit->endpoint != NULL && circuit->breaker.state == BREAKER_OPEN;")]),
+    ("an operator's word is not heard", [
+        ("src/policy/breaker.c", "    breaker->forced = forced;", "    breaker->forced = BREAKER_AUTO;")]),
+    ("a payment is the first probe", [
+        ("src/policy/breaker.c", "    uint64_t waited_us = elapsed_us(breaker->since_us, now_us);", "    uint64_t waited_us = elapsed_us(breaker->since_us, now_us) + BREAKER_WAIT_BARE_US;")]),
+    ("a payment does not leave the first probe to the checks", [
+        ("src/policy/breaker.c", "        return !breaker->settings.checked && waited_us >= BREAKER_WAIT_KEYED_US;", "        return waited_us >= BREAKER_WAIT_KEYED_US;")]),
+    ("two probes at one time", [
+        ("src/policy/breaker.c", "    bool room = probes < stages[breaker->stage].calls;", "    bool room = probes < stages[breaker->stage].calls + 1;")]),
+    ("a call that listens on stays in flight at its breakers", [
+        ("src/upstream/call.c", "    verdict_timed_out(call); /* whatever still comes */\n", "")]),
+    ("a call that was let through twice is in flight twice", [
+        ("src/upstream/verdict.c", "    if (call->circuit != NULL && !call->flies_at_route) {", "    if (call->circuit != NULL) {")]),
+    ("who waits in the queue waits beyond its time", [
+        ("src/gate/exchange_link.c", "    case CALL_START_WAIT:\n        timer_set(&x->timer, x->total_due_us);", "    case CALL_START_WAIT:\n        timer_set(&x->timer, x->total_due_us + 500000);")]),
+    ("a replay is shed", [
+        ("src/gate/exchange.c", "    x->known_only = sheds && !x->streams_request && claim_concerns(x);", "    x->known_only = false;")]),
+    ("who has a record is shed all the same", [
+        ("src/gate/admit.c", "    if (claim->status != STORE_OK || claim->result.verdict == IDEM_NONE) {", "    if (true) {")]),
 ]
 
 # name, kind of run, places
@@ -225,7 +307,7 @@ def build(tree):
 
 
 def simulate(tree, runs, kind):
-    options = {"wire": [], "money": ["--money"], "shadow": ["--shadow"]}[kind]
+    options = {"wire": [], "money": ["--money"], "shadow": ["--shadow"], "sick": ["--sick"]}[kind]
     try:
         return run([os.path.join(tree, "out", "tests", "sim", "weir-sim"), *options, "--seed", "1", "--runs", str(runs)], timeout=600)
     except subprocess.TimeoutExpired:
@@ -276,6 +358,7 @@ def chosen_of(wishes):
     lists = {
         "wire": [((name, [tuple(place)]), "wire") for name, *place in MUTANTS],
         "money": [(mutant, "money") for mutant in MONEY],
+        "sick": [(mutant, "sick") for mutant in SICK],
         "limits": [((name, places), kind) for name, kind, places in LIMITS],
     }
     wanted = [wishes.kind] if wishes.kind else list(lists)
@@ -286,7 +369,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=3000, help="seeds that a mutant gets")
     parser.add_argument("--only", default="", help="mutants whose name has this word")
-    parser.add_argument("--kind", choices=("wire", "money", "limits"), help="those of this list alone")
+    parser.add_argument("--kind", choices=("wire", "money", "sick", "limits"), help="those of this list alone")
     wishes = parser.parse_args()
     chosen = chosen_of(wishes)
     with tempfile.TemporaryDirectory(prefix="weir-mutants-") as tree:
@@ -296,7 +379,7 @@ def main():
         configured = run(["cmake", "-S", tree, "-B", os.path.join(tree, "out"), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Debug",
                           "-DCMAKE_C_FLAGS_DEBUG=-O1 -g"])
         healthy = configured if configured.returncode != 0 else build(tree)
-        for kind in ("wire", "money", "shadow"):
+        for kind in ("wire", "money", "shadow", "sick"):
             if healthy is not None and healthy.returncode == 0:
                 healthy = simulate(tree, 300, kind)
         if healthy is None or healthy.returncode != 0:

@@ -21,11 +21,15 @@
  *   sim_ledger      what must hold of payments           sim_story      what happens in a run
  *   sim_bounds      what must hold of limits             sim_main       runs and counts
  *   sim_promise     ... and of what callers are told     sim_shadow     two runs that must be one
+ *   sim_illness     what befalls processors              sim_sick       what must hold when they are sick
+ *   sim_care        what a generation does about it
  *
  * There are two kinds of runs. A wire run has one weir and clients, links and
  * bytes that go wrong in every way. A money run has one to four weirs over one
  * store, payments that are asked for again and again, and everything else may
- * die. Both have limits, or none. (--shadow has a third, see sim_shadow.c.)
+ * die. Both have limits, or none. (--shadow has a third, see sim_shadow.c.) A
+ * sick run (--sick) is a money run of one weir whose store is its own, in which
+ * processors fall ill and get well, and payments may go to another of them.
  */
 #ifndef WEIR_TESTS_SIM_H
 #define WEIR_TESTS_SIM_H
@@ -111,6 +115,18 @@ struct sim_weather {
     unsigned bad_bank;                      /* answers that prove nothing, and executions without an answer */
     unsigned unread;                        /* clients that lose their patience */
     unsigned declines;                      /* answers */
+    unsigned ills;                          /* processors fall ill: milliseconds between two of them, about; 0: never */
+    bool care;                              /* generations have breakers, checks and weights of their own */
+};
+
+/* What a generation does about endpoints that are sick. */
+struct sim_care {
+    bool written;            /* else all is as it is by default */
+    bool weighted;
+    unsigned weights[SIM_PLACES_MAX];
+    unsigned window_ms, min_requests, open_at_pct, slow_ms, slow_at_pct, open_for_ms, open_max_ms;
+    enum { CHECK_NONE, CHECK_TCP, CHECK_HTTP } check;
+    unsigned every_ms, timeout_ms, down_after, up_after;
 };
 
 /* What tells the callers of a limit apart. */
@@ -158,6 +174,7 @@ struct sim_plan {
         int place_count;
         unsigned connect_ms, response_ms, total_ms, late_ms, idle_ms, age_ms;
         unsigned connections, queue, concurrency;
+        struct sim_care care;
     } processors[SIM_PROCESSORS_MAX];
     struct sim_route_plan {
         int processor;
@@ -166,7 +183,9 @@ struct sim_plan {
         bool required;   /* requests without one are refused */
         bool derived;    /* upstream keys */
         bool passes;     /* store_down: pass */
-        bool sticky;
+        bool sticky;     /* what was sent under a key may be sent again: the processor de-duplicates */
+        int failover;    /* who takes what could not be sent there; -1: nobody */
+        bool moves;      /* mode failover: a key may move, too */
         unsigned wait_ms;
         unsigned limits;              /* a bit for each */
         enum shed_class class;        /* SHED_CLASS_COUNT: it says none */
@@ -200,6 +219,11 @@ struct sim_weir {
     bool over;               /* quiet or cut: it does not turn any more */
     bool overloaded;         /* until overload_us: then that may change */
     uint64_t overload_us;
+    struct sim_word {
+        enum breaker_forced said;
+        uint64_t until_us;
+    } words[SIM_PROCESSORS_MAX]; /* of an operator */
+    uint64_t started_us, begun, again[SIM_PROCESSORS_MAX]; /* requests that reached it, and what it sent once more */
     struct sim_event reload, close, cut, thaw, kill;
 };
 
@@ -227,6 +251,7 @@ struct sim {
     bool trace;
     bool busy;               /* a run is under way: an abort is its */
     bool money;              /* what kind of run */
+    bool sick;               /* a money run, of one weir with a store of its own */
     bool pair;               /* two runs that must be one: sim_shadow.c */
     bool shadow;             /* the second of them */
     const char *program;     /* for the command that replays a run */
@@ -379,6 +404,7 @@ struct stream {
     struct list in_backlog;
     uint64_t id;
     bool is_link;
+    bool is_check;                /* a link that carries a check, and no request */
     struct loop *loop;
     struct sim_weir *weir;
     struct addr addr_peer;
@@ -493,9 +519,38 @@ enum sim_mood { MOOD_OK, MOOD_REFUSES, MOOD_SILENT, MOOD_UNREACHABLE, MOOD_FAILS
 void sim_places_begin(void);
 void sim_place_address(int processor, int place, struct addr *addr);
 enum sim_mood sim_place_mood(const struct addr *addr);
+/* Of a link: its processor, from 0, and which of its addresses. */
+int sim_processor_of(const struct addr *addr);
+int sim_place_of(const struct addr *addr);
 /* A link is open: its processor's end. */
 void sim_server_begin(struct stream *stream);
 void sim_server_free(struct sim_server *server);
+
+/* ---- sim_illness.c ---- */
+
+enum sim_ill {
+    ILL_NOT,
+    ILL_STOPPED,   /* as by SIGSTOP: its kernel accepts, it does nothing until it goes on */
+    ILL_REFUSES,   /* connections; those that there are go on */
+    ILL_DROPS,     /* does not even refuse */
+    ILL_RESTARTS,  /* its connections break, and for a while there are no new ones */
+    ILL_FAILS,     /* 500 to all */
+    ILL_GATEWAY,   /* 502, 503 or 504 to all */
+    ILL_BUSY,      /* 429, with Retry-After */
+    ILL_SLOW,
+    ILL_CHECKED,   /* its checks fail, and nothing else */
+    ILL_COUNT
+};
+void sim_ills_begin(void);
+void sim_ills_heal(void);
+enum sim_ill sim_ill_of(const struct addr *addr);
+/* Its processor stands still until then; 0: it does not. */
+uint64_t sim_stopped_until_us(const struct stream *link);
+
+/* ---- sim_care.c ---- */
+
+void sim_care_plan(struct sim_plan *plan);
+void sim_care_write(struct sim_bytes *text, const struct sim_processor_plan *processor);
 
 /* ---- sim_answer.c ---- */
 
@@ -691,6 +746,8 @@ struct sim_payment {
     unsigned status;
     uint64_t answer;              /* number of it */
     uint64_t answer_len;
+    struct idem_name name;        /* of its record, */
+    bool named;                   /* once something was sent */
 };
 
 void sim_payers_begin(void);
@@ -753,6 +810,10 @@ void ledger_left(const struct idem_name *name, enum idem_state state);
 void ledger_lasted(const struct sim_case *about);
 /* A keyed answer is on its way to its client; the store had so much time. */
 void ledger_committed(const struct sim_case *about, uint64_t commit_us);
+/* The processor said that nothing was done, and weir has read it. */
+bool ledger_was_refused(const struct sim_case *about);
+/* The store lost records. */
+bool ledger_has_forgotten(void);
 /* Whether a request took over the record of one that may have sent. */
 bool ledger_took_over(const char *request_id);
 /* An `unknown` or a `resolved` line. */
@@ -835,6 +896,27 @@ bool oracle_may_come_again(const struct sim_case *about);
 bool oracle_is_executed_once(const struct sim_case *about);
 /* weir gave up a client's connection while `about` had no answer. */
 void oracle_ignored(const struct sim_case *about, const struct stream *stream);
+
+/* ---- sim_sick.c ---- */
+
+/* Whether weir makes this connection for a check. */
+bool sick_is_check(const struct stream *link);
+/* A call was let through: its link is being made, or one that was kept takes its first byte now. */
+void sick_connects(const struct stream *link);
+void sick_reuses(const struct stream *link);
+/* It is sent, and its record is known; sent once more. */
+void sick_sent(struct sim_case *about);
+void sick_sent_again(const struct sim_case *about);
+/* The table bound a record to another processor. */
+void sick_rebound(const struct idem_op *op);
+/* Its line. */
+void sick_line(const struct sim_case *about, const struct exchange *x);
+/* A breaker changed, or something else was told of processors. */
+void sick_event(const char *event);
+/* At the end of a turn. */
+void sick_turn(const struct sim_weir *weir);
+/* A weir came to rest. */
+void sick_rest(const struct sim_weir *weir);
 
 /* ---- sim_verdict.c ---- */
 

@@ -144,8 +144,18 @@ static enum sim_ending some_end(void)
 }
 
 /* Of two runs that are compared, both have the same declines. */
-static uint16_t some_status(const struct sim_case *about)
+static uint16_t some_status(const struct sim_case *about, const struct stream *stream)
 {
+    switch (sim_ill_of(&stream->addr_peer)) {
+    case ILL_FAILS:
+        return 500;
+    case ILL_GATEWAY:
+        return (uint16_t)sim_between(502, 504);
+    case ILL_BUSY:
+        return 429;
+    default:
+        break;
+    }
     if (sim.pair) {
         return about->nonce % 3 == 0 ? 402 : 200;
     }
@@ -182,7 +192,7 @@ static void write_whole(const struct writing *writing, enum manner manner)
     for (uint64_t left = manner == MANNER_INTERIM ? sim_between(1, 4) : 0; left > 0; left--) {
         sim_bytes_text(writing->out, "HTTP/1.1 10%c Interim\r\nSim-Interim: 1\r\n\r\n", sim_chance(50) ? '0' : '3');
     }
-    write_answer(writing, some_status(writing->about), manner == MANNER_CLOSE);
+    write_answer(writing, some_status(writing->about, writing->stream), manner == MANNER_CLOSE);
     mark(writing, here(writing), MARK_ANSWER_WHOLE);
     if (manner == MANNER_CLOSE) {
         mark(writing, here(writing), MARK_SPOILT);
@@ -233,7 +243,7 @@ void sim_answer_make(struct sim_answer *answer, struct sim_case *about, struct s
         break;
     case MANNER_HALF:
         mark(&writing, here(&writing) + 1, MARK_ANSWER_BEGUN);
-        write_answer(&writing, some_status(about), false);
+        write_answer(&writing, some_status(about, stream), false);
         halve(&writing);
         answer->ending = sim_chance(85) ? some_end() : ENDING_STAY;
         answer->early = sim_chance(10);

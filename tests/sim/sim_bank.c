@@ -42,6 +42,7 @@ struct sim_order {
     bool pending;           /* it will be executed */
     bool executed;          /* or declined: its answer stands */
     uint16_t status;
+    unsigned retry_after_s; /* 0: it says nothing */
     uint64_t len;
     struct sim_event execution;
 };
@@ -147,6 +148,9 @@ static void write_answer(struct sim_order *order, struct sim_case *about, struct
     static const char *const marker = "Idempotent-Replayed: true\r\n";
     sim_bytes_text(out, "HTTP/1.1 %u Status\r\nSim-Nonce: %" PRIu64 "\r\nSim-Answer: %" PRIu64 "\r\nSim-Tenant: %d\r\n%s",
                    order->status, about->nonce, order->number, order->account, again ? marker : "");
+    if (order->retry_after_s > 0) {
+        sim_bytes_text(out, "Retry-After: %u\r\n", order->retry_after_s);
+    }
     if (sim_chance(20)) {
         sim_bytes_text(out, "Transfer-Encoding: chunked\r\n\r\n");
         if (order->len > 0) {
@@ -191,6 +195,30 @@ static void end_without(struct sim_answer *answer)
 
 /* ---- a new payment ---- */
 
+/* What it does is what ails it. False: nothing that shows here. */
+static bool ails(const struct addr *addr, enum doing *doing, uint16_t *failure)
+{
+    static const uint16_t gateways[] = {502, 503, 504};
+    switch (sim_ill_of(addr)) {
+    case ILL_FAILS:
+        *failure = 500;
+        break;
+    case ILL_GATEWAY:
+        *failure = gateways[sim_below(ARRAY_COUNT(gateways))];
+        break;
+    case ILL_BUSY:
+        *doing = DOING_REFUSE;
+        return true;
+    case ILL_SLOW:
+        *doing = DOING_SLOW;
+        return true;
+    default:
+        return false;
+    }
+    *doing = sim_chance(80) ? DOING_FAIL_BEFORE : DOING_FAIL_AFTER;
+    return true;
+}
+
 static enum doing some_doing(void)
 {
     if (sim_chance(sim.weather.bad_bank)) {
@@ -227,6 +255,8 @@ static void do_new(struct sim_order *order, struct sim_answer *answer, struct si
 {
     struct sim_case *about = order->about;
     enum doing doing = some_doing();
+    uint16_t status = failure();
+    bool ill = ails(&stream->addr_peer, &doing, &status);
     uint64_t long_us = sim_chance(60) ? sim_below(4 * SIM_S) : sim_below(40 * SIM_S);
     sim_note("doing", about->nonce, (uint64_t)doing, long_us);
     order->status = doing == DOING_DECLINE ? 402 : sim_chance(80) ? 200 : 201;
@@ -242,11 +272,12 @@ static void do_new(struct sim_order *order, struct sim_answer *answer, struct si
     switch (doing) {
     case DOING_REFUSE:
         order->status = 429;
+        order->retry_after_s = ill ? (unsigned)sim_between(1, 3) : 0;
         say(order, about, out, stream, false);
         break;
     case DOING_FAIL_BEFORE:
     case DOING_FAIL_AFTER:
-        say_aside(order, failure(), about, out, stream);
+        say_aside(order, status, about, out, stream);
         break;
     case DOING_END_BEFORE:
     case DOING_END_AFTER:

@@ -244,10 +244,10 @@ static struct sim_caller *add_caller(uint64_t begin_us)
 
 void sim_callers_begin(void)
 {
-    if (!sim.weather.limits) {
+    if (!sim.weather.limits && !sim.sick) {
         return;
     }
-    for (uint64_t left = sim_between(1, 8); left > 0; left--) {
+    for (uint64_t left = sim.sick ? sim_between(4, 16) : sim_between(1, 8); left > 0; left--) {
         uint64_t begin_us = sim.now_us + sim_below(sim_chance(70) ? 20 * SIM_S : 60 * SIM_S);
         struct sim_caller *first = add_caller(begin_us);
         for (uint64_t more = sim_chance(30) ? sim_between(1, 6) : 0; more > 0; more--) { /* a crowd */

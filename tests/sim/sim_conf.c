@@ -147,11 +147,13 @@ static void plan_wire_processors(struct sim_plan *plan)
 static void plan_money_processors(struct sim_plan *plan)
 {
     const struct sim_plan *first = &sim.plans[1];
-    plan->processor_count = plan == first ? (int)sim_between(1, SIM_PROCESSORS_MAX) : first->processor_count;
+    bool alike = sim.sick && sim_chance(80); /* all are banks, or none is */
+    bool banks = sim_chance(60);
+    plan->processor_count = plan != first ? first->processor_count : (int)sim_between(sim.sick ? 2 : 1, SIM_PROCESSORS_MAX);
     for (int i = 0; i < plan->processor_count; i++) {
         struct sim_processor_plan *processor = &plan->processors[i];
         *processor = (struct sim_processor_plan){
-            .bank = plan == first ? sim.weather.store_forgets || sim_chance(60) : first->processors[i].bank,
+            .bank = plan != first ? first->processors[i].bank : alike ? banks : sim.weather.store_forgets || sim_chance(60),
             .place_count = (int)sim_between(1, SIM_PLACES_MAX),
             .connect_ms = (unsigned)sim_between(20, 200),
             .response_ms = sim_chance(10) ? 20000 : (unsigned)sim_between(100, 3000), /* longer than a lease, or shorter */
@@ -173,6 +175,20 @@ static void plan_processors(struct sim_plan *plan)
     } else {
         plan_wire_processors(plan);
     }
+    sim_care_plan(plan);
+}
+
+/* Another processor that speaks the same; -1: there is none. */
+static int another_of(const struct sim_plan *plan, int processor)
+{
+    int first = (int)sim_below((uint64_t)plan->processor_count);
+    for (int i = 0; i < plan->processor_count; i++) {
+        int other = (first + i) % plan->processor_count;
+        if (other != processor && plan->processors[other].bank == plan->processors[processor].bank) {
+            return other;
+        }
+    }
+    return -1;
 }
 
 static void plan_wire_route(struct sim_plan *plan, struct sim_route_plan *route)
@@ -183,6 +199,21 @@ static void plan_wire_route(struct sim_plan *plan, struct sim_route_plan *route)
     route->keyed = !route->stream && sim_chance(60);
     route->required = sim_chance(10);
     route->wait_ms = (unsigned)sim_below(300);
+    route->failover = route->keyed || !sim.weather.care ? -1 : another_of(plan, route->processor);
+}
+
+/* Its store is weir's own: keys may move. */
+static void plan_sick_route(struct sim_plan *plan, struct sim_route_plan *route)
+{
+    route->keyed = true;
+    route->processor = (int)sim_below((uint64_t)plan->processor_count);
+    bool bank = plan->processors[route->processor].bank;
+    route->failover = sim_chance(80) ? another_of(plan, route->processor) : -1;
+    route->moves = route->failover >= 0;
+    route->sticky = bank && (route->moves || sim_chance(80));
+    route->derived = sim_chance(40);
+    route->required = sim_chance(10);
+    route->wait_ms = sim_chance(20) ? 0 : (unsigned)sim_below(3000);
 }
 
 /*
@@ -194,6 +225,7 @@ static void plan_money_route(struct sim_plan *plan, int index, struct sim_route_
     const struct sim_route_plan *first = &sim.plans[1].routes[index];
     bool fresh = plan->number == 1;
     bool settled = !fresh && (sim.weather.store_forgets || first->passes);
+    route->failover = -1;
     route->keyed = true;
     route->processor = settled || (!fresh && sim_chance(50)) ? first->processor : (int)sim_below((uint64_t)plan->processor_count);
     route->sticky = settled ? first->sticky
@@ -208,7 +240,9 @@ static void plan_routes(struct sim_plan *plan)
 {
     plan->route_count = SIM_ROUTES_MAX;
     for (int i = 0; i < plan->route_count; i++) {
-        if (sim.money) {
+        if (sim.sick) {
+            plan_sick_route(plan, &plan->routes[i]);
+        } else if (sim.money) {
             plan_money_route(plan, i, &plan->routes[i]);
         } else {
             plan_wire_route(plan, &plan->routes[i]);
@@ -266,6 +300,11 @@ static void write_places(struct sim_bytes *text, int processor, int count)
     sim_bytes_text(text, "]\n");
 }
 
+static const char *mode_of(const struct sim_route_plan *route)
+{
+    return route->moves ? "failover" : route->sticky ? "sticky" : "single_shot";
+}
+
 static void write_processors(struct sim_bytes *text, const struct sim_plan *plan)
 {
     static const char *const ways[] = {"p2c", "least", "round_robin"};
@@ -283,6 +322,7 @@ static void write_processors(struct sim_bytes *text, const struct sim_plan *plan
                        processor->idle_ms, processor->age_ms, processor->queue);
         sim_bytes_text(text, "    balance: %s\n    concurrency: %u\n", ways[sim_below(ARRAY_COUNT(ways))],
                        processor->concurrency);
+        sim_care_write(text, processor);
     }
 }
 
@@ -294,7 +334,7 @@ static void write_idempotency(struct sim_bytes *text, const struct sim_plan *pla
     }
     sim_bytes_text(text, "    idempotency: {required: %s, mode: %s, upstream_key: %s, keep: %ums, keep_receipt: %ums,\n"
                          "                  keep_unknown: %ums, wait: %ums, store_down: %s}\n",
-                   route->required ? "true" : "false", route->sticky ? "sticky" : "single_shot",
+                   route->required ? "true" : "false", mode_of(route),
                    route->derived ? "derived" : "passthrough", plan->keep_ms, plan->keep_receipt_ms, plan->keep_unknown_ms,
                    route->wait_ms, route->passes ? "pass" : "refuse");
 }
@@ -309,6 +349,9 @@ static void write_routes(struct sim_bytes *text, const struct sim_plan *plan)
                        route->processor);
         if (route->stream) {
             sim_bytes_text(text, "    stream: request\n");
+        }
+        if (route->failover >= 0) {
+            sim_bytes_text(text, "    failover: p%d\n", route->failover);
         }
         if (route->limits != 0) {
             sim_bytes_text(text, "    limits: ");
@@ -325,9 +368,14 @@ static void write_routes(struct sim_bytes *text, const struct sim_plan *plan)
 /* What these processors are is known to sim_bank.c, too. */
 static void write_money(struct sim_bytes *text, const struct sim_plan *plan)
 {
-    sim_bytes_text(text, "store: {type: redis, servers: [\"redis://127.0.0.1:6379\"], secret_file: %s, begin_timeout: %ums,\n"
+    if (sim.sick) {
+        sim_bytes_text(text, "store: {type: embedded, path: /nowhere/store, single_machine: true, secret_file: %s, begin_timeout: %ums}\n",
+                       sim.secret_path, plan->begin_timeout_ms);
+    } else {
+        sim_bytes_text(text, "store: {type: redis, servers: [\"redis://127.0.0.1:6379\"], secret_file: %s, begin_timeout: %ums,\n"
                          "        limit_timeout: %ums}\n",
-                   sim.secret_path, plan->begin_timeout_ms, plan->limit_timeout_ms);
+                       sim.secret_path, plan->begin_timeout_ms, plan->limit_timeout_ms);
+    }
     if (sim.money) {
         sim_bytes_text(text, "tenants: {known_file: %s}\n", sim.tenants_path);
     }

@@ -115,6 +115,11 @@ static struct house_row *find_row(const struct idem_name *name)
     return NULL;
 }
 
+const struct house_row *house_find(const struct idem_name *name)
+{
+    return find_row(name);
+}
+
 struct house_row *house_next(const struct house_row *row)
 {
     size_t chain = row == NULL ? 0 : chain_number(&row->name);

@@ -16,6 +16,8 @@ struct house_row {
 
 /* The first row, or the one behind `row`; NULL: there is none. */
 struct house_row *house_next(const struct house_row *row);
+/* The row of this name; NULL: there is none. */
+const struct house_row *house_find(const struct idem_name *name);
 /* Its time is over: as good as none. */
 bool house_row_is_over(const struct house_row *row);
 uint64_t house_now_ms(void);

@@ -121,15 +121,14 @@ static bool remembers(int processor)
     return sim.plans[1].processors[processor].bank;
 }
 
-/* The processor said that nothing was done, and weir has read it. */
-static bool was_refused(const struct sim_case *about)
+bool ledger_was_refused(const struct sim_case *about)
 {
     return about->answer_status == 429 && about->answer_begun && about->takes == 1;
 }
 
 static void check_before(const struct sim_case *about, const struct sim_case *before)
 {
-    if (before == about || before->takes == 0 || was_refused(before)) {
+    if (before == about || before->takes == 0 || ledger_was_refused(before)) {
         return;
     }
     if (before->link_processor != about->link_processor) {
@@ -310,6 +309,9 @@ void ledger_applied(const struct idem_op *op, const struct idem_result *result)
     if (op->kind == IDEM_COMPLETE) {
         deed_of(op)->completed = true;
     }
+    if (op->kind == IDEM_REBIND && result->verdict == IDEM_OK) {
+        sick_rebound(op);
+    }
     if (op->kind == IDEM_COMPLETE && op->how == IDEM_HOW_LATE && result->verdict == IDEM_OK) {
         note_late(op);
     }
@@ -350,6 +352,11 @@ void ledger_dropped(const struct idem_record *record)
 void ledger_forgotten(void)
 {
     ledger.forgotten = true;
+}
+
+bool ledger_has_forgotten(void)
+{
+    return ledger.forgotten;
 }
 
 void ledger_event(const char *event, const struct log_field *fields, int count)

@@ -37,6 +37,7 @@ void log_event_fields(struct log *log, enum log_level level, const char *event, 
     sim_note_text("event", bytes_from_text(event));
     if (sim.weir != NULL && !sim.weir->dead) {
         ledger_event(event, fields, count);
+        sick_event(event);
     }
 }
 

@@ -6,6 +6,7 @@
  *   weir-sim [--seed N] [--runs N] [--exchanges N]   which seeds, and when it is enough
  *            [--payments N]   the same in money runs
  *            [--money]        money runs
+ *            [--sick]         money runs in which processors fall ill, and keys may move
  *            [--shadow]       pairs of runs: a limit and its shadow
  *            [--each N]       requests of one run, or payments
  *            [--trace]        tells everything that happens, on stderr
@@ -52,6 +53,9 @@ static void say_counts(void)
     printf("simulated limits: %" PRIu64 " refused (%" PRIu64 " would-be, %" PRIu64 " leased, %" PRIu64 " judged-here, %" PRIu64
            " told-truly, %" PRIu64 " shed)\n",
            counts->limited, counts->would_limit, counts->leased, counts->judged_here, counts->promises, counts->shed);
+    printf("simulated sickness: %" PRIu64 " fell ill (%" PRIu64 " failed-over, %" PRIu64 " sent-again, %" PRIu64
+           " breakers-opened, %" PRIu64 " words, %" PRIu64 " checks)\n",
+           counts->ills, counts->failovers, counts->again, counts->opened, counts->words, counts->checks);
     printf("%" PRIu64 " passed, %" PRIu64 " failed\n", tally.runs_passed, tally.runs_failed);
     fflush(stdout);
 }
@@ -65,7 +69,7 @@ static void on_end(void)
         tally.runs_failed++;
         fprintf(stderr, "seed %" PRIu64 " failed at step %" PRIu64 "; replay it: %s%s --seed %" PRIu64
                         " --runs 1 --each %" PRIu64 " --trace\n",
-                sim.seed, sim.step, sim.program, sim.pair ? " --shadow" : sim.money ? " --money" : "", sim.seed, sim.exchanges_per_run);
+                sim.seed, sim.step, sim.program, sim.pair ? " --shadow" : sim.sick ? " --sick" : sim.money ? " --money" : "", sim.seed, sim.exchanges_per_run);
         say_counts();
     }
 }
@@ -116,7 +120,7 @@ static void read_wishes(struct wishes *wishes, int argc, char **argv)
         {"seed", required_argument, NULL, 's'},  {"runs", required_argument, NULL, 'r'},
         {"exchanges", required_argument, NULL, 'x'}, {"each", required_argument, NULL, 'e'},
         {"payments", required_argument, NULL, 'p'}, {"money", no_argument, NULL, 'y'},
-        {"shadow", no_argument, NULL, 'w'},
+        {"shadow", no_argument, NULL, 'w'},      {"sick", no_argument, NULL, 'i'},
         {"trace", no_argument, NULL, 't'},       {"matrix", no_argument, NULL, 'm'},
         {"complete", no_argument, NULL, 'c'},    {"hash", no_argument, NULL, 'h'},
         {0},
@@ -143,6 +147,9 @@ static void read_wishes(struct wishes *wishes, int argc, char **argv)
         case 'w':
             sim.money = sim.pair = true;
             break;
+        case 'i':
+            sim.money = sim.sick = true;
+            break;
         case 'e':
             sim.exchanges_per_run = number_of(optarg);
             break;
@@ -159,7 +166,7 @@ static void read_wishes(struct wishes *wishes, int argc, char **argv)
             wishes->hash = true;
             break;
         default:
-            fprintf(stderr, "usage: weir-sim [--money | --shadow] [--seed N] [--runs N] [--exchanges N | --payments N] [--each N] "
+            fprintf(stderr, "usage: weir-sim [--money | --sick | --shadow] [--seed N] [--runs N] [--exchanges N | --payments N] [--each N] "
                             "[--trace] [--matrix] [--complete] [--hash]\n");
             tally.counted = true;
             exit(64);

@@ -57,11 +57,6 @@ static bool may_stream(const struct sim_case *about)
     return false;
 }
 
-static int processor_of(const struct addr *addr)
-{
-    return ((const uint8_t *)&addr->u.v4.sin_addr)[2];
-}
-
 /* ---- a write to a link ---- */
 
 /* Of the first line or, where payments have the same one each time, of X-Request-Id. */
@@ -164,9 +159,9 @@ static void check_again(const struct sim_case *about, const struct stream *link,
     if (!oracle_may_come_again(about)) {
         sim_violated("n%" PRIu64 " was sent twice", about->nonce);
     }
-    if (processor_of(&link->addr_peer) != about->link_processor) {
+    if (sim_processor_of(&link->addr_peer) != about->link_processor) {
         sim_violated("F2: n%" PRIu64 " went to p%d, and goes to p%d", about->nonce, about->link_processor,
-                     processor_of(&link->addr_peer));
+                     sim_processor_of(&link->addr_peer));
     }
     if (strcmp(key, about->upstream_key) != 0) {
         sim_violated("n%" PRIu64 " is sent once more as '%s', and went as '%s'", about->nonce, key, about->upstream_key);
@@ -175,7 +170,7 @@ static void check_again(const struct sim_case *about, const struct stream *link,
         sim_violated("n%" PRIu64 " is sent once more, and %s", about->nonce,
                      link->heads > 0 ? "on a link that was kept" : "its first link stays open");
     }
-    sim.counts.again++;
+    sick_sent_again(about);
 }
 
 static struct bytes field_of(struct bytes head, struct bytes name)
@@ -198,8 +193,12 @@ static void note_sent(struct sim_case *about, struct stream *link, struct bytes 
     about->link = link;
     about->link_at_us = sim.now_us;
     about->link_kept = link->heads > 0;
-    about->link_processor = processor_of(&link->addr_peer);
+    about->link_processor = sim_processor_of(&link->addr_peer);
     memcpy(about->upstream_key, key, sizeof key);
+    if (about->link_kept) {
+        sick_reuses(link);
+    }
+    sick_sent(about);
     if (about->payment != NULL) {
         ledger_sent(about);
     }
@@ -209,7 +208,7 @@ void oracle_write(struct stream *link, const struct bytes *parts, int count, boo
 {
     uint64_t nonce = nonce_of_head(parts, count);
     struct sim_case *about = sim_case_of(nonce);
-    if (!sent) {
+    if (!sent || link->is_check) {
         return;
     }
     if (about == NULL) {
@@ -250,14 +249,18 @@ static void check_place(const struct stream *link, int processor)
 void oracle_connect(struct stream *link)
 {
     unsigned open = 0;
-    int processor = processor_of(&link->addr_peer);
+    int processor = sim_processor_of(&link->addr_peer);
     check_place(link, processor);
+    if (link->is_check) {
+        return;
+    }
     list_each (other, after, &sim.streams, struct stream, in_streams) {
-        open += other->is_link && other->weir == link->weir && !other->closing && addr_equal(&other->addr_peer, &link->addr_peer) ? 1 : 0;
+        open += other->is_link && !other->is_check && other->weir == link->weir && !other->closing && addr_equal(&other->addr_peer, &link->addr_peer) ? 1 : 0;
     }
     if (open > limit_of(link->weir, processor, LIMIT_CONNECTIONS)) {
         sim_violated("%u links to an endpoint of p%d, more than its pool has", open, processor);
     }
+    sick_connects(link);
 }
 
 /* ---- what arrived ---- */
@@ -268,6 +271,7 @@ void oracle_mark(struct stream *stream, const struct sim_mark *mark)
     switch (mark->kind) {
     case MARK_REQUEST_BEGUN:
         about->weir = stream->weir;
+        about->weir->begun++;
         stream->keyed = stream->keyed || about->keyed;
         about->begun_generation = stream->weir->plan_number;
         about->lone = about->lone && !stream->shut_asked; /* else it is thrown away, and rightly */
@@ -384,7 +388,18 @@ static void check_generation(struct sim_case *about, struct bytes line)
         sim_violated("n%" PRIu64 " began on generation %u and ran on %u", about->nonce, about->begun_generation, number);
     }
     about->line_generation = number;
-    int expected = sim.plans[number].routes[index].processor;
+    const struct sim_route_plan *plan = &sim.plans[number].routes[index];
+    struct bytes from = value_of(line, "weir.failover_from");
+    int expected = plan->processor;
+    if (from.len > 0) {
+        bool rightly = plan->failover >= 0 && from.len == 2 && from.at[1] - '0' == plan->processor;
+        if (!rightly || about->took_over) {
+            sim_violated("F3: n%" PRIu64 " went elsewhere from route %s, which says nothing of it%s", about->nonce, text,
+                         about->took_over ? ", and had taken over" : "");
+        }
+        expected = plan->failover;
+        sim.counts.failovers++;
+    }
     bool elsewhere = about->link != NULL && about->link_processor != expected;
     if (about->took_over && about->link != NULL) {
         expected = about->link_processor; /* the record's */
@@ -491,6 +506,7 @@ void oracle_line(struct bytes line)
     }
     check_line(about, line);
     bounds_line(about, exchange_of(line));
+    sick_line(about, exchange_of(line));
     check_held_back(about);
     if (about->payment != NULL) {
         ledger_lasted(about);
@@ -545,7 +561,7 @@ static void check_streams(void)
             sim_violated("link %" PRIu64 " listens on for n%" PRIu64 " after its time", stream->id,
                          stream->last_case->nonce);
         }
-        if (stream->is_link && stream->spoilt && !stream->closing && !busy && !stream->connecting && !stream->weir->frozen) {
+        if (stream->is_link && !stream->is_check && stream->spoilt && !stream->closing && !busy && !stream->connecting && !stream->weir->frozen) {
             sim_violated("the spoilt link %" PRIu64 " is kept", stream->id);
         }
     }
@@ -601,6 +617,7 @@ void oracle_turn(void)
         if (!sim.weirs[i]->dead && !sim.weirs[i]->frozen && sim.weirs[i]->loop != NULL) {
             check_weir(sim.weirs[i]);
             bounds_turn(sim.weirs[i]);
+            sick_turn(sim.weirs[i]);
         }
     }
 }

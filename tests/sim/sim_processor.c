@@ -42,6 +42,16 @@ void sim_place_address(int processor, int place, struct addr *addr)
     CHECK(addr_parse_host(bytes_from_text(text), 8000, addr));
 }
 
+int sim_processor_of(const struct addr *addr)
+{
+    return ((const uint8_t *)&addr->u.v4.sin_addr)[2];
+}
+
+int sim_place_of(const struct addr *addr)
+{
+    return ((const uint8_t *)&addr->u.v4.sin_addr)[3] - 1;
+}
+
 static enum sim_mood some_mood(void)
 {
     if (sim_chance(sim.weather.refuse)) {
@@ -56,6 +66,13 @@ enum sim_mood sim_place_mood(const struct addr *addr)
     const uint8_t *bytes = (const uint8_t *)&addr->u.v4.sin_addr;
     CHECK(bytes[2] < SIM_PROCESSORS_MAX && bytes[3] >= 1 && bytes[3] <= SIM_PLACES_MAX);
     struct sim_place *place = &places[bytes[2]][bytes[3] - 1];
+    enum sim_ill ill = sim_ill_of(addr);
+    if (ill == ILL_REFUSES || ill == ILL_RESTARTS) {
+        return MOOD_REFUSES;
+    }
+    if (ill == ILL_DROPS) {
+        return MOOD_SILENT;
+    }
     if (sim_chance(sim.weather.flap)) {
         return some_mood();
     }
@@ -122,6 +139,19 @@ static void on_answered(struct sim_sender *sender)
     }
 }
 
+/* ---- checks ---- */
+
+static void answer_check(struct sim_server *server)
+{
+    enum sim_ill ill = sim_ill_of(&server->stream->addr_peer);
+    bool fails = ill == ILL_CHECKED || ill == ILL_GATEWAY || ill == ILL_FAILS;
+    sim.counts.checks++;
+    sim_bytes_text(&server->sender.bytes, "HTTP/1.1 %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+                   fails ? "503 Sick" : "204 Well");
+    server->answer = (struct sim_answer){.delay_us = sim_below(3 * SIM_MS), .ending = ENDING_FIN};
+    sim_sender_start(&server->sender, server->answer.delay_us);
+}
+
 static void begin_answer(struct sim_server *server)
 {
     if (server->answer.silent) {
@@ -139,6 +169,9 @@ static void on_head(struct sim_server *server)
 {
     const struct http_head *head = http_message_head(server->message);
     struct stream *stream = server->stream;
+    if (stream->is_check) {
+        return;
+    }
     struct sim_case *about = sim_case_of(sim_nonce_of(head));
     if (about == NULL) {
         sim_violated("a processor got a request that nobody sent: %.*s", BYTES_ARG(head->target));
@@ -183,6 +216,11 @@ static void on_body(struct sim_server *server, struct bytes body)
 static void on_end(struct sim_server *server)
 {
     struct sim_case *about = server->now;
+    if (server->stream->is_check) {
+        server->message = NULL;
+        answer_check(server);
+        return;
+    }
     if (server->body_seen != about->body_len || about->kind != KIND_VALID) {
         sim_violated("n%" PRIu64 ": a processor took a part of it for the whole", about->nonce);
     }
@@ -254,7 +292,7 @@ void sim_server_begin(struct stream *stream)
     struct sim_server *server = calloc(1, sizeof *server);
     CHECK(server != NULL);
     server->stream = stream;
-    server->processor = ((const uint8_t *)&stream->addr_peer.u.v4.sin_addr)[2];
+    server->processor = sim_processor_of(&stream->addr_peer);
     server->stray.fire = on_stray;
     arena_init(&server->arena, &sim.blocks);
     sim_sender_init(&server->sender, stream, on_answered);

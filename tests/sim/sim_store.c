@@ -613,12 +613,11 @@ static void walk_stop(struct store *store)
 static struct store *open(const struct conf_store *conf, const struct store_options *options, char *why, size_t size)
 {
     struct handle *handle = calloc(1, sizeof *handle);
-    (void)conf;
     (void)why;
     (void)size;
     CHECK(handle != NULL);
     handle->weir = sim_loop_weir(options->loop);
-    store_init(&handle->store, &store_redis, options);
+    store_init(&handle->store, conf->type == CONF_STORE_REDIS ? &store_redis : &store_embedded, options);
     list_init(&handle->waiting);
     list_init(&handle->asked);
     list_init(&handle->limits_waiting);

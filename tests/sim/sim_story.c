@@ -44,6 +44,8 @@ static void choose_weather(void)
         .store_breaks = calm || sim_chance(50) ? 0 : (unsigned)sim_below(40),
         .store_late = (unsigned)sim_below(60),
         .store_out = calm || sim_chance(60) ? 0 : (unsigned)sim_below(20),
+        .ills = calm || sim_chance(70) ? 0 : (unsigned)sim_between(50, 1000),
+        .care = sim_chance(50),
         .limits = sim_chance(40),
         .rates_vary = sim_chance(20),
         .overload = sim_chance(80) ? 0 : (unsigned)sim_between(10, 90),
@@ -72,6 +74,8 @@ static void choose_money_weather(void)
         .lasts = lasts,
         .sleepers = lasts ? 50 : 8,
         .clock_steps = sim_chance(30),
+        .ills = calm || sim_chance(70) ? 0 : (unsigned)sim_between(500, 10000),
+        .care = sim_chance(30),
         .limits = sim_chance(50),
         .rates_vary = sim_chance(20),
         .overload = calm || sim_chance(88) ? 0 : (unsigned)sim_between(10, 90),
@@ -79,6 +83,18 @@ static void choose_money_weather(void)
         .declines = sim_chance(70) ? 5 : (unsigned)sim_between(20, 60),
         .unread = calm ? 5 : (unsigned)sim_between(5, 50),
     };
+}
+
+/* Processors are what goes wrong; the store is weir's own, and loses nothing. */
+static void choose_sick_weather(void)
+{
+    choose_money_weather();
+    struct sim_weather *weather = &sim.weather;
+    weather->store_forgets = weather->clock_steps = weather->limits = false;
+    weather->bad_bank = sim_chance(60) ? 3 : weather->bad_bank;
+    weather->flap = sim_chance(70) ? 0 : weather->flap;
+    weather->ills = (unsigned)sim_between(200, 6000);
+    weather->care = true;
 }
 
 /* Nothing goes wrong while a limit is compared with its shadow. */
@@ -150,6 +166,8 @@ static void on_heal(struct sim_event *event)
     weather->refuse = weather->silent = weather->flap = weather->write_breaks = 0;
     weather->store_slow = weather->store_breaks = weather->store_out = 0;
     weather->bad_bank = weather->unread = weather->overload = 0;
+    weather->ills = 0;
+    sim_ills_heal();
     sim_house_heal();
     sim_payers_healed();
     for (int seat = 0; seat < sim.seats; seat++) {
@@ -242,7 +260,7 @@ static void begin_wire(void)
 
 static void begin_money(void)
 {
-    sim.seats = sim_chance(60) ? 2 : (int)sim_between(1, SIM_SEATS_MAX);
+    sim.seats = sim.sick ? 1 : sim_chance(60) ? 2 : (int)sim_between(1, SIM_SEATS_MAX);
     for (int seat = 0; seat < sim.seats; seat++) {
         (void)sim_weir_start(seat);
     }
@@ -278,6 +296,8 @@ uint64_t story_run(uint64_t seed)
     init_events();
     if (sim.pair) {
         choose_pair_weather();
+    } else if (sim.sick) {
+        choose_sick_weather();
     } else if (sim.money) {
         choose_money_weather();
     } else {
@@ -285,6 +305,7 @@ uint64_t story_run(uint64_t seed)
     }
     choose_sizes();
     sim_places_begin();
+    sim_ills_begin();
     sim_bank_begin();
     sim_store_begin();
     oracle_begin();

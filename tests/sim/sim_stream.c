@@ -62,6 +62,7 @@ struct stream *stream_connect(struct loop *loop, const struct addr *to, struct t
     stream->owner = owner;
     stream->connecting = true;
     stream->open_err = mood == MOOD_REFUSES ? ERR_REFUSED : mood == MOOD_UNREACHABLE ? ERR_UNREACHABLE : ERR_OK;
+    stream->is_check = sick_is_check(stream);
     sim_note("connect", stream->id, (uint64_t)mood, addr_port(to));
     oracle_connect(stream);
     if (mood != MOOD_SILENT) {

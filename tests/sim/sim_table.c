@@ -72,6 +72,8 @@ static const struct table_row table[] = {
     ROW('L', QUEUE_FULL,               NO,   OWN,        NO_LINK, WIRE,  "processor")
     ROW('L', BREAKER_OPEN,             NO,   OWN,        NO_LINK, NO,    "weir")
     ROW('L', PROCESSOR_DOWN,           NO,   OWN,        NO_LINK, NO,    "processor")
+    ROW('L', STORE_DOWN,               NO,   OWN,        NO_LINK, NO,    "weir")
+    ROW('L', KEY_IN_PROGRESS,          OTHER, OWN,       NO_LINK, NO,    "weir")
     ROW('L', DNS_FAILED,               NO,   OWN,        NO_LINK, WIRE,  "processor")
     ROW('L', CONNECT_FAILED,           NO,   OWN,        NO_LINK, BOTH,  "processor")
     ROW('L', CONNECT_TIMEOUT,          NO,   OWN,        NO_LINK, WIRE,  "processor")

@@ -241,6 +241,7 @@ static void check_rest(const struct sim_weir *weir)
                      state.exchanges_sent, state.clients, state.listener_count);
     }
     bounds_rest(weir);
+    sick_rest(weir);
 }
 
 void sim_verdict_end(void)

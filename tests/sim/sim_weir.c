@@ -104,6 +104,7 @@ struct sim_weir *sim_weir_start(int seat)
     CHECK(weir != NULL && sim.weir_count < SIM_WEIRS_MAX && sim_weir_at(seat) == NULL);
     weir->number = sim.weir_count;
     weir->seat = seat;
+    weir->started_us = sim.now_us;
     sim.weirs[sim.weir_count++] = weir;
     init_events(weir);
     sim.weir = weir;

@@ -252,6 +252,10 @@ static void on_to_peer(struct sim_event *event)
     if (stream->peer_ops == NULL) {
         return;
     }
+    if (sim_stopped_until_us(stream) > sim.now_us) {
+        sim_at(event, sim_stopped_until_us(stream) + sim_latency());
+        return;
+    }
     if (stream->peer_gone) {
         refuse_out(stream);
         if (stream->reset_out) {
@@ -455,6 +459,10 @@ static void on_send(struct sim_event *event)
 {
     struct sim_sender *sender = container_of(event, struct sim_sender, event);
     size_t len = sim_bytes_len(&sender->bytes);
+    if (sim_stopped_until_us(sender->stream) > sim.now_us) {
+        sim_at(event, sim_stopped_until_us(sender->stream) + sim_latency());
+        return;
+    }
     if (sender->piece > 0 && len > sender->piece) {
         len = (size_t)sim_between(1, sender->piece);
     }

@@ -157,6 +157,7 @@ void sim_world_begin(uint64_t seed)
         .busy = true,
         .program = sim.program,
         .money = sim.money,
+        .sick = sim.sick,
         .pair = sim.pair,
         .shadow = sim.shadow,
         .exchanges_per_run = sim.exchanges_per_run,
