@@ -143,8 +143,8 @@ def admin_answers(weir):
     return texts
 
 
-@deadline(300)
 @on_each_store
+@deadline(300)  # below, so that it holds for each
 def test_what_callers_send_is_written_nowhere(store):
     canaries = Canaries(seed=20260101)
     with Processor() as processor, paying(store, processor, acme={"timeouts": {"response": "9s"}},
