@@ -7,7 +7,7 @@ from harness import case, check, check_equal, deadline, wait_until
 from harness.http import request
 from harness.names import Names
 from harness.ports import free_port
-from harness.processor import Hold, Processor, default_answer
+from harness.processor import Hold, Processor, default_answer, response
 from harness.weir import Weir
 
 NAME = "acme.test"
@@ -88,9 +88,7 @@ def test_an_address_is_added_slowly_and_one_that_goes_drains():
 
                 def idle_links_are_gone():
                     return sum(link.ended is None and not link.closed for link in one.links) <= 1
-                weir.wait_event("endpoint_removed", endpoint=one.authority, timeout_s=SLOW_DNS_S)
-                # Well before their idle time is over.
-                wait_until(idle_links_are_gone, 3, "the end of the idle links to what was removed")
+                wait_until(idle_links_are_gone, SLOW_DNS_S, "the end of the idle links to what was removed")
                 gone = len(one.requests())
                 before = len(two.requests())
                 wait_until(lambda: len(two.requests()) >= before + 50, 30, "requests elsewhere")
@@ -100,6 +98,31 @@ def test_an_address_is_added_slowly_and_one_that_goes_drains():
             wait_until(lambda: all(link.ended or link.closed for link in one.links), 20, "the end of the last link there")
         with case("nobody noticed"):
             check_equal(set(paying.told), {(200, None)})
+
+
+@deadline(100)
+def test_idle_links_end_with_their_address():
+    """They might stay for a minute: the processor said so."""
+    port = free_port()
+    kept = response(200, ["Keep-Alive: timeout=60"], b"ok")
+    with Names({NAME: [ONE]}) as names, Processor(host=ONE, port=port) as one, Processor(host=TWO, port=port) as two, \
+            weir_of(names, port) as weir:
+        holds = [Hold(kept) for _ in range(3)]
+        one.answer(*holds)
+        clients = [weir.client() for _ in holds]
+        for client, hold in zip(clients, holds):
+            client.send(request("GET", "/x"))
+            hold.wait()
+        for client, hold in zip(clients, holds):
+            hold.release()
+            check_equal(client.read_response().status, 200)
+            client.close()
+        names.set(NAME, [TWO])
+        weir.wait_event("endpoint_removed", endpoint=one.authority, timeout_s=SLOW_DNS_S)
+        for link in one.links:
+            check_equal(link.wait_end(20), "eof")
+        check_equal(weir.ask("GET", "/x").status, 200)
+        check_equal((len(one.requests()), len(two.requests())), (3, 1))
 
 
 @deadline(150)
