@@ -32,6 +32,7 @@ void again_drop_call(struct exchange *x)
     x->refused = false;
     x->failed = false;
     x->answer_head = NULL;
+    x->answer_judged = false;
     x->answer_whole = false;
     x->status = 0;
     x->head_sent = false;

@@ -350,9 +350,14 @@ static struct bytes answer_field(const void *answer, struct bytes name)
 /* The body may say more, once it is held: commit.c. */
 static void judge_answer(struct exchange *x)
 {
-    const struct profile *profile = x->route->profile;
+    x->answer_judged = true;
+    x->answer_class = profile_classify(x->route->profile, x->answer_head->status, answer_field, x->answer_head);
+}
+
+static void take_answer(struct exchange *x)
+{
+    judge_answer(x);
     x->status = x->answer_head->status;
-    x->answer_class = profile_classify(profile, x->status, answer_field, x->answer_head);
     bool definite = x->safe_method || x->answer_class == IDEM_CLASS_FINAL || x->answer_class == IDEM_CLASS_NOT_EXECUTED;
     x->outcome = definite ? OUTCOME_ANSWERED : OUTCOME_UNKNOWN;
 }
@@ -375,8 +380,8 @@ static enum step hold_answer(struct exchange *x)
 
 static enum step step_relay(struct exchange *x)
 {
-    if (x->status == 0) {
-        judge_answer(x);
+    if (!x->answer_judged) {
+        take_answer(x);
         timer_set(&x->timer, x->total_due_us); /* the answer began in time; the rest has what is left of the total */
     }
     if (x->claim != NULL && !x->claim->streaming) {
@@ -415,6 +420,7 @@ static enum step answered(struct exchange *x)
 static enum step step_commit(struct exchange *x)
 {
     struct claim *claim = x->claim;
+    buf_reset(&x->body); /* it was answered: it is not sent again */
     struct stored stored;
     switch (commit_step(claim)) {
     case COMMIT_WAIT:
@@ -445,9 +451,8 @@ static enum step step_commit(struct exchange *x)
 /* The client has its answer, and it was that nothing is known. What still comes is for the record. */
 static enum step step_late(struct exchange *x)
 {
-    if (x->answer_head != NULL && x->phase_at_us[PHASE_RELAY] == 0) {
-        x->phase_at_us[PHASE_RELAY] = x->now_us;
-        x->answer_class = profile_classify(x->route->profile, x->answer_head->status, answer_field, x->answer_head);
+    if (x->answer_head != NULL && !x->answer_judged) {
+        judge_answer(x);
     }
     bool fits = commit_hold(x->claim);
     if (x->answer_whole || (!fits && x->answer_head != NULL)) {

@@ -102,7 +102,8 @@ struct exchange {
     enum move move;                   /* to another processor; only failover.c writes it */
     bool answer_begun;                /* its head went to the client */
     bool answer_paused;               /* the processor is held back for the client's sake */
-    enum idem_class answer_class;     /* what the processor's answer proves; valid with answer_head */
+    enum idem_class answer_class;     /* what the processor's answer proves; valid once it is judged */
+    bool answer_judged;               /* of this attempt */
     bool untold;                      /* its unknown outcome could not be left with the store */
     uint16_t status;                  /* what the client got, or would have */
     enum reason reason;

@@ -99,6 +99,7 @@ static bool may_listen_on(const struct exchange *x)
 
 static void listen_on(struct exchange *x)
 {
+    buf_reset(&x->body); /* it is not sent again, and may be many for long */
     exchange_enter(x, PHASE_LATE);
     x->gate->late_count++;
     x->timed_out = false;

@@ -40,7 +40,7 @@ static uint32_t caller_of(const struct exchange *x)
 /* What it may be the first probe for, of a processor that was sick. */
 static enum breaker_rank rank_of(const struct exchange *x)
 {
-    if (x->safe_method || shedding_class(x) >= SHED_TEST) {
+    if (x->safe_method || shedding_class(x) == SHED_TEST) {
         return BREAKER_BY_READ;
     }
     bool executed_once = x->claim != NULL ? x->claim->resend_ms > 0 : x->keyed && x->route->profile->deduplicates;

@@ -8,10 +8,25 @@
 
 #include "weir/base/clock.h"
 
+/*
+ * A key without a record does not move: its caller will come again with it, to
+ * the first processor, and nobody remembers that the other one was asked. Nor
+ * does a read, unless its route is for reads alone: the other processor knows
+ * nothing of this one's payments, and its 404 would be taken for the truth.
+ */
+static bool would_be_told_wrong(const struct exchange *x)
+{
+    const char *method = x->route->conf->method;
+    if (x->safe_method) {
+        return method == NULL || !http_method_is_safe(bytes_from_text(method));
+    }
+    return x->claim == NULL && x->keyed;
+}
+
 static bool may_move(const struct exchange *x)
 {
     return x->move == MOVE_NO && !exchange_sent(x) && x->client != NULL && x->route->failover != NULL &&
-           x->processor == x->route->processor;
+           x->processor == x->route->processor && !would_be_told_wrong(x);
 }
 
 /* From here on it is a request of the same route to the other processor. */

@@ -67,6 +67,17 @@ static bool has_retry_after(enum retry retry, uint16_t status)
     return status == 429 || status == 503 || retry == RETRY_SAME_KEY;
 }
 
+/* At most a minute: an operator's word may hold for a day, and be taken back at any time. */
+#define REFUSED_S_MAX UINT64_C(60)
+
+static uint64_t refused_retry_after_s(const struct exchange *x)
+{
+    uint64_t wait_s = (x->refused_us + CLOCK_US_PER_S - 1) / CLOCK_US_PER_S;
+    wait_s = wait_s < REFUSED_S_MAX ? wait_s : REFUSED_S_MAX;
+    wait_s = wait_s > RETRY_AFTER_S ? wait_s : RETRY_AFTER_S;
+    return wait_s + limiter_random(x->gate->limiter) % (wait_s / 8 + 2);
+}
+
 /* Never early, and not the same for all of those who were turned away together. */
 static uint64_t retry_after_s(const struct exchange *x)
 {
@@ -78,7 +89,7 @@ static uint64_t retry_after_s(const struct exchange *x)
         return RETRY_AFTER_S + limiter_random(x->gate->limiter) % 3;
     case REASON_BREAKER_OPEN:
     case REASON_PROCESSOR_DOWN:
-        return x->refused_us > 0 ? (x->refused_us + CLOCK_US_PER_S - 1) / CLOCK_US_PER_S : RETRY_AFTER_S;
+        return refused_retry_after_s(x);
     default:
         return RETRY_AFTER_S;
     }

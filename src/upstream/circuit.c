@@ -75,8 +75,7 @@ bool circuit_is_open(const struct circuit *circuit)
 
 /* ---- time ---- */
 
-/* Something may come by time alone. */
-static void stay_awake(struct processor *processor)
+void circuits_stay_awake(struct processor *processor)
 {
     if (!timer_armed(&processor->circuit_timer)) {
         timer_set_after(&processor->circuit_timer, BREAKER_TURN_US);
@@ -116,7 +115,7 @@ void circuits_on_timer(struct timer *timer)
         awake = turn(circuit, now_us) || awake;
     }
     if (awake) {
-        stay_awake(processor);
+        circuits_stay_awake(processor);
     }
 }
 
@@ -125,14 +124,14 @@ void circuits_on_timer(struct timer *timer)
 void circuit_begin(struct circuit *circuit, struct breaker_flight *flight, uint32_t caller)
 {
     breaker_begin(&circuit->breaker, flight, caller, processor_now_us(circuit->processor));
-    stay_awake(circuit->processor);
+    circuits_stay_awake(circuit->processor);
 }
 
 void circuit_end(struct circuit *circuit, struct breaker_flight *flight, enum breaker_outcome outcome)
 {
     if (breaker_end(&circuit->breaker, flight, outcome, random_of(circuit), processor_now_us(circuit->processor))) {
         circuit_changed(circuit);
-        stay_awake(circuit->processor);
+        circuits_stay_awake(circuit->processor);
     }
 }
 
@@ -147,7 +146,7 @@ void circuit_checked(struct circuit *circuit, bool passed)
 {
     if (breaker_checked(&circuit->breaker, passed, random_of(circuit), processor_now_us(circuit->processor))) {
         circuit_changed(circuit);
-        stay_awake(circuit->processor);
+        circuits_stay_awake(circuit->processor);
     }
 }
 
@@ -165,7 +164,7 @@ void circuit_obey(struct circuit *circuit)
                       now_us)) {
         circuit_changed(circuit);
     }
-    stay_awake(circuit->processor);
+    circuits_stay_awake(circuit->processor);
 }
 
 void processor_force(struct processor *processor, enum breaker_forced forced, uint64_t for_us, const char *actor,

@@ -13,8 +13,8 @@
 
 static const struct stats_family family_up = {
     .name = "weir_processor_up",
-    .help = "1 while calls go to this endpoint: no check took it out, its breaker is not open, and it does not rest after a "
-            "failed connect or a Retry-After.",
+    .help = "1 while a call would go to this endpoint: no check took it out, its breaker is not open, and it does not rest "
+            "after a failed connect or a Retry-After while there is another.",
     .kind = STATS_GAUGE,
     .labels = {"processor", "endpoint"},
 };
@@ -168,6 +168,7 @@ void endpoints_set(struct processor *processor, const struct addr *addrs, const 
     }
     memcpy(processor->endpoints, next, sizeof next[0] * (size_t)next_count);
     processor->endpoint_count = next_count;
+    circuits_stay_awake(processor); /* one that came back may be open: nothing but time leads out of that */
     queue_wake(processor);
 }
 
@@ -241,12 +242,39 @@ static void heed_retry_after(struct endpoint *endpoint, const struct http_head *
     endpoint->quiet_until_us = now_of(endpoint) + (seconds < most_s ? seconds : most_s) * CLOCK_US_PER_S;
 }
 
-void endpoint_heed(struct endpoint *endpoint, const struct http_head *head)
+/* True: the last answers are refusals of as many callers, and came together. */
+static bool refuses_several(struct endpoint *endpoint, uint32_t caller)
+{
+    uint64_t now_us = now_of(endpoint);
+    memmove(&endpoint->refusals[1], &endpoint->refusals[0], sizeof endpoint->refusals - sizeof endpoint->refusals[0]);
+    endpoint->refusals[0].caller = caller;
+    endpoint->refusals[0].at_us = now_us;
+    endpoint->refusal_count += endpoint->refusal_count < REFUSALS_TO_REST ? 1 : 0;
+    bool several = endpoint->refusal_count == REFUSALS_TO_REST &&
+                   now_us - endpoint->refusals[REFUSALS_TO_REST - 1].at_us <= REFUSALS_US;
+    for (int i = 0; i < REFUSALS_TO_REST; i++) {
+        for (int j = 0; j < i; j++) {
+            several = several && endpoint->refusals[i].caller != endpoint->refusals[j].caller;
+        }
+    }
+    return several;
+}
+
+static bool asks_for_quiet(struct endpoint *endpoint, const struct http_head *head, uint32_t caller)
+{
+    if (head->status == 429) {
+        return refuses_several(endpoint, caller);
+    }
+    endpoint->refusal_count = 0;
+    return head->status == 503;
+}
+
+void endpoint_heed(struct endpoint *endpoint, const struct http_head *head, uint32_t caller)
 {
     if (http_head_has(head, HTTP_FIELD_KEEP_ALIVE)) {
         heed_keep_alive(endpoint, head);
     }
-    if ((head->status == 429 || head->status == 503) && http_head_has(head, HTTP_FIELD_RETRY_AFTER)) {
+    if (asks_for_quiet(endpoint, head, caller) && http_head_has(head, HTTP_FIELD_RETRY_AFTER)) {
         heed_retry_after(endpoint, head);
     }
 }
@@ -297,7 +325,10 @@ void endpoint_on_check(struct endpoint *endpoint, bool passed, const char *words
     if (health_note(&endpoint->health, &endpoint->processor->settings.check.health, passed, now_of(endpoint))) {
         on_health(endpoint, before);
     }
-    circuit_checked(&endpoint->circuit, passed);
+    /* A process that is stopped still accepts connections: that one came about is no probe's success. */
+    if (!passed || endpoint->circuit.breaker.settings.checked) {
+        circuit_checked(&endpoint->circuit, passed);
+    }
 }
 
 /* ---- choosing ---- */
@@ -305,6 +336,17 @@ void endpoint_on_check(struct endpoint *endpoint, bool passed, const char *words
 bool endpoint_is_closed_to_all(const struct endpoint *endpoint)
 {
     return endpoint->health.state == HEALTH_DOWN || circuit_is_open(&endpoint->circuit);
+}
+
+bool endpoint_takes(const struct endpoint *endpoint, uint64_t now_us)
+{
+    const struct processor *processor = endpoint->processor;
+    bool another = false;
+    for (int i = 0; i < processor->endpoint_count; i++) {
+        const struct endpoint *other = processor->endpoints[i];
+        another = another || (!endpoint_is_closed_to_all(other) && !endpoint_rests(other, now_us));
+    }
+    return !endpoint_is_closed_to_all(endpoint) && !(another && endpoint_rests(endpoint, now_us));
 }
 
 static bool has_place(const struct endpoint *endpoint)

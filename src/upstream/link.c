@@ -261,6 +261,7 @@ bool link_lease_idle(struct endpoint *endpoint, struct call *call, uint64_t now_
         return false;
     }
     list_remove(&link->in_idle);
+    call->kept_us = now_us - link->idle_since_us;
     link_enter(link, LINK_LEASED); /* its timer runs on: moved when it is idle again, ignored until then */
     link->call = call;
     call->link = link;
@@ -343,8 +344,9 @@ static void ended_leased(struct link *link, enum err err)
     struct endpoint *endpoint = link->endpoint;
     struct call *call = link->call;
     uint64_t now_us = processor_now_us(endpoint->processor);
-    if (call->reused && call->first_byte_us == 0 && now_us - call->leased_us < LINK_LOST_US) {
-        idle_limit_closed(&endpoint->idle_limit, call->leased_us - link->idle_since_us, now_us);
+    bool lost = call->reused && call->first_byte_us == 0 && now_us - call->leased_us < LINK_LOST_US;
+    if (lost && call->kept_us >= IDLE_SURE_US) { /* a hot one was reset for what was asked, and teaches nothing of idleness */
+        idle_limit_closed(&endpoint->idle_limit, call->kept_us, now_us);
     }
     call_on_link_end(call, err);
 }

@@ -32,6 +32,9 @@
 #define CIRCUITS_MAX 4096
 /* A processor that asks for more quiet than this has this much. */
 #define RETRY_AFTER_US_MAX UINT64_C(30000000)
+/* One caller's quota is not the endpoint's: so many answers in a row are 429, each another caller's, all within that time. */
+#define REFUSALS_TO_REST 3
+#define REFUSALS_US      UINT64_C(1000000)
 #define WORDS_BYTES 200
 
 struct upstream {
@@ -75,6 +78,11 @@ struct endpoint {
     struct idle_limit idle_limit;
     uint64_t resting_until_us;   /* a connect failed; 0: none did lately */
     uint64_t quiet_until_us;     /* it asked for that, by Retry-After; 0: never */
+    struct {
+        uint32_t caller;
+        uint64_t at_us;
+    } refusals[REFUSALS_TO_REST]; /* its last answers, while they were 429s, the latest first */
+    int refusal_count;
     struct health health;        /* UNKNOWN while there are no checks */
     char health_words[WORDS_BYTES]; /* of the last check that failed */
     struct check *check;         /* check.c's own; NULL: there are none */
@@ -193,8 +201,10 @@ bool endpoint_rests(const struct endpoint *endpoint, uint64_t now_us);
 bool endpoint_is_closed_to_all(const struct endpoint *endpoint);
 /* Its breaker changed. */
 void endpoint_on_circuit(struct endpoint *endpoint);
-/* An answer's head: what it says of the endpoint and its links. */
-void endpoint_heed(struct endpoint *endpoint, const struct http_head *head);
+/* Whether a call would go there now: it is open to some, and if it rests, there is no other. */
+bool endpoint_takes(const struct endpoint *endpoint, uint64_t now_us);
+/* An answer's head, and who asked: what it says of the endpoint and its links. */
+void endpoint_heed(struct endpoint *endpoint, const struct http_head *head, uint32_t caller);
 enum picked {
     PICKED,
     PICKED_NO_PLACE, /* none has a place now, or none is known yet: one may come */
@@ -228,6 +238,8 @@ void circuit_checked(struct circuit *circuit, bool passed);
 void circuit_obey(struct circuit *circuit);
 void circuits_free(struct processor *processor);
 void circuits_on_timer(struct timer *timer);
+/* Something may come by time alone: turns until all of them rest. */
+void circuits_stay_awake(struct processor *processor);
 
 /* circuit_events.c */
 void circuits_find_series(struct processor *processor);

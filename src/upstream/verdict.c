@@ -86,14 +86,17 @@ void verdict_settle(struct call *call, enum breaker_outcome endpoint, enum break
 }
 
 /*
- * A kept link that ends as soon as something is sent on it, before an answer,
- * was being closed for its idleness: that says nothing of the processor, however
- * many it meets at once. One that is gone refuses the next connect.
+ * A link that had been kept for a while and ends as soon as something is sent on
+ * it, before an answer, was being closed for its idleness: that says nothing of
+ * the processor, however many it meets at once. A hot one that ends is no such
+ * thing; and links as old are not taken again (policy/idle.h), so that whoever
+ * resets each request does it on new links, and counts.
  */
 static bool met_its_idle_timeout(const struct call *call)
 {
     return call->reused && call->first_byte_us == 0 &&
-           (!call->handed_over || processor_now_us(call->processor) - call->leased_us < IDLE_RACE_US);
+           (!call->handed_over || (call->kept_us >= IDLE_SURE_US &&
+                                   processor_now_us(call->processor) - call->leased_us < IDLE_RACE_US));
 }
 
 void verdict_broken(struct call *call)

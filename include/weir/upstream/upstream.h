@@ -212,6 +212,7 @@ struct call {
     bool counted;                  /* counts in the processor's and endpoint's calls in flight */
     uint8_t attempts;              /* links asked for so far */
     uint64_t opened_us, placed_us, leased_us, first_byte_us; /* 0: not yet; placed: counted in */
+    uint64_t kept_us;              /* for how long its link had been idle; 0: it is new */
 };
 
 enum call_start { CALL_START_READY, CALL_START_WAIT, CALL_START_REFUSED };

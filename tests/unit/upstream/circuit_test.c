@@ -245,15 +245,24 @@ static void test_a_kept_link_that_breaks_under_its_request_says_nothing(void **s
     finish(&caller);
     assert_told(breaker_at(0), 1, 0);
     pass_to_pay(&caller);
-    assert_int_equal(begin_order(&caller, order_to_pay(false)), CALL_START_READY);
+    let_pass(IDLE_SURE_US + 1000);
+    assert_int_equal(begin_order(&caller, order_to_pay(true)), CALL_START_READY);
     far->reset = true;
-    send_request(&caller); /* nor does one that breaks as soon as it is used: its idle timeout met the request */
+    send_request(&caller); /* nor does one that was old and breaks as soon as it is used: its idle timeout met the request */
     UNTIL(loop, caller.failed);
     finish(&caller);
     assert_told(breaker_at(0), 2, 0);
-    pass_to_pay(&caller); /* a new one that breaks does */
+    pass_to_pay(&caller); /* a new one that breaks does, */
     assert_true(caller.failed);
     assert_told(breaker_at(0), 3, 1);
+    far->reset = false;
+    pass_to_pay(&caller);
+    assert_int_equal(begin_order(&caller, order_to_pay(false)), CALL_START_READY);
+    far->reset = true;
+    send_request(&caller); /* and so does a hot one */
+    UNTIL(loop, caller.failed);
+    finish(&caller);
+    assert_told(breaker_at(0), 5, 2);
 }
 
 static void test_a_connect_that_fails_counts_at_the_endpoint_though_its_caller_left(void **state)
