@@ -59,7 +59,7 @@ WEIR_MUSTCHECK bool show_breakers(const struct processor *processor, uint64_t no
 #define SHOW_VERDICT_BYTES 768
 /* One processor in one sentence: "fine; its endpoint takes its calls; 3 in flight". Returns text. */
 const char *show_verdict(const struct processor *processor, uint64_t now_us, char text[SHOW_VERDICT_BYTES]);
-/* Endpoints that take calls now: not forced open, not down, not open, not resting. */
+/* Endpoints that take calls now: not forced open, not down, not open, and not resting while another is so. */
 int show_endpoints_taking(const struct processor *processor);
 
 /* `weir processors`. False: it did not fit. */

@@ -48,19 +48,16 @@ static bool is_down(const struct endpoint_state *endpoint)
     return endpoint->health == HEALTH_DOWN;
 }
 
-static bool takes(const struct endpoint_state *endpoint)
-{
-    return show_breaker_passes(&endpoint->breaker) && !is_down(endpoint) && !endpoint->resting;
-}
-
 int show_endpoints_taking(const struct processor *processor)
 {
     struct endpoint_state endpoint;
-    int count = 0;
+    int awake = 0, resting = 0;
     for (int i = 0; processor_endpoint_state(processor, i, &endpoint); i++) {
-        count += takes(&endpoint);
+        bool open_to_calls = show_breaker_passes(&endpoint.breaker) && !is_down(&endpoint);
+        awake += open_to_calls && !endpoint.resting ? 1 : 0;
+        resting += open_to_calls && endpoint.resting ? 1 : 0;
     }
-    return count;
+    return awake > 0 ? awake : resting; /* who rests is taken for want of another */
 }
 
 static bool many(uint32_t part, uint32_t all)

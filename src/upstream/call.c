@@ -236,7 +236,7 @@ static bool begin_answer(struct call *call)
 static void answer_begun(struct call *call, const struct http_head *head)
 {
     call->status = head->status;
-    endpoint_heed(call->endpoint, head);
+    endpoint_heed(call->endpoint, head, call->caller);
     call->ops->on_head(call->owner, head);
 }
 

@@ -194,7 +194,8 @@ static void settings_apply(struct processor *processor, const struct conf_proces
     struct processor_settings next = processor->next;
     struct processor_settings old = processor->settings;
     processor->next = (struct processor_settings){0};
-    bool same_name = old.host != NULL && !old.fixed && !next.fixed && strcmp(old.host, next.host) == 0 && old.port == next.port;
+    /* Without a resolver it was released, and is held again while its last links end. */
+    bool same_name = processor->resolver != NULL && !next.fixed && strcmp(old.host, next.host) == 0 && old.port == next.port;
     bool same_identity = old.identity != NULL && strcmp(old.identity, next.identity) == 0;
     processor->settings = next;
     if (!same_identity) {

@@ -37,8 +37,7 @@ void processor_collect(struct processor *processor, struct stats *stats)
     stats_set(stats, processor->stat_queued, processor->queue_count);
     for (int i = 0; i < processor->endpoint_count; i++) {
         const struct endpoint *endpoint = processor->endpoints[i];
-        bool up = !endpoint_is_closed_to_all(endpoint) && !endpoint_rests(endpoint, now_us);
-        stats_set(stats, endpoint->stat_up, up ? 1 : 0);
+        stats_set(stats, endpoint->stat_up, endpoint_takes(endpoint, now_us) ? 1 : 0);
     }
 }
 

@@ -151,6 +151,10 @@ static void test_nobody_left_is_shouted(void **state)
     for (int i = 0; i < 3; i++) {
         processor->endpoints[i].resting = true;
     }
+    assert_has(verdict(processor), "; 3 of 3 endpoints take its calls; "); /* for want of another */
+    for (int i = 0; i < 3; i++) {
+        processor->endpoints[i].health = HEALTH_DOWN;
+    }
     assert_has(verdict(processor), "; NONE of 3 endpoints takes its calls; ");
     processor->state.endpoint_count = 1;
     assert_has(verdict(processor), "; its ONLY endpoint takes no calls; ");

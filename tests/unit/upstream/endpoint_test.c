@@ -4,6 +4,7 @@
  */
 #include "upstream_support.h"
 
+#include "check.h"
 #include "upstream_internal.h"
 
 static int open_two(void **state)
@@ -81,12 +82,65 @@ static void test_who_asks_for_quiet_rests_while_there_is_another(void **state)
 static void test_no_more_quiet_than_half_a_minute_and_no_dates(void **state)
 {
     (void)state;
-    fars[0].answer = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 86400\r\nContent-Length: 0\r\n\r\n";
-    fars[1].answer = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: Sun, 06 Nov 2094 08:49:37 GMT\r\nContent-Length: 0\r\n\r\n";
+    fars[0].answer = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 86400\r\nContent-Length: 0\r\n\r\n";
+    fars[1].answer = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: Sun, 06 Nov 2094 08:49:37 GMT\r\nContent-Length: 0\r\n\r\n";
     pass_many(2);
     assert_true(processor->endpoints[0]->quiet_until_us > clock_now_us() + RETRY_AFTER_US_MAX - 10 * CLOCK_US_PER_S);
     assert_true(processor->endpoints[0]->quiet_until_us <= clock_now_us() + RETRY_AFTER_US_MAX);
     assert_int_equal(processor->endpoints[1]->quiet_until_us, 0);
+}
+
+static bool printed_up(int index, int up)
+{
+    char line[256];
+    (void)snprintf(line, sizeof line, "weir_processor_up{processor=\"acme\",endpoint=\"%s\"} %d", address(index), up);
+    return printed(line);
+}
+
+static void test_one_callers_quota_is_not_the_endpoints_but_that_of_several_is(void **state)
+{
+    static const uint32_t rows[][REFUSALS_TO_REST] = {{1, 1, 1}, {1, 2, 1}, {3, 3, 4}};
+    struct call_order order = order_of(false);
+    struct caller caller;
+
+    (void)state;
+    order.avoid = address(1);
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        fars[0].answer = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 20\r\nContent-Length: 0\r\n\r\n";
+        for (int j = 0; j < REFUSALS_TO_REST; j++) {
+            order.caller = rows[i][j];
+            pass_order(&caller, order);
+            assert_false(endpoint_at(0).resting);
+        }
+        fars[0].answer = ANSWER; /* to another caller: that ends what was counted */
+        order.caller = 9;
+        pass_order(&caller, order);
+    }
+    fars[0].answer = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 20\r\nContent-Length: 0\r\n\r\n";
+    for (order.caller = 0; order.caller < REFUSALS_TO_REST - 1; order.caller++) {
+        pass_order(&caller, order);
+    }
+    processor->endpoints[0]->refusals[1].at_us -= REFUSALS_US; /* too long ago to have come together */
+    order.caller++;
+    pass_order(&caller, order);
+    assert_false(endpoint_at(0).resting);
+    order.caller++;
+    pass_order(&caller, order);
+    assert_true(endpoint_at(0).resting);
+    assert_int_equal(fars[1].requests, 0);
+}
+
+static void test_who_rests_is_up_when_there_is_no_other(void **state)
+{
+    (void)state;
+    fars[0].answer = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 20\r\nContent-Length: 0\r\n\r\n";
+    pass_many(2);
+    assert_true(printed_up(0, 0)); /* the other takes its calls */
+    assert_true(printed_up(1, 1));
+    const struct conf_processor alone = conf_of_ends(1);
+    use(&alone);
+    assert_true(endpoint_at(0).resting);
+    assert_true(printed_up(0, 1));
 }
 
 static void test_a_retry_after_on_an_answer_that_is_none_of_these_is_not_heeded(void **state)
@@ -278,6 +332,62 @@ static void test_nobody_waits_for_who_fails_its_checks(void **state)
     finish(&held);
 }
 
+/* Whoever is stopped still accepts connections. */
+static void test_a_connection_alone_is_no_probe_and_payments_do_not_leave_it_to_that(void **state)
+{
+    struct conf_processor conf = checked(1);
+    const enum conf_health types[] = {CONF_HEALTH_TCP, CONF_HEALTH_HTTP};
+
+    (void)state;
+    fars[0].answer = NULL; /* what is asked of itself says nothing in time */
+    for (size_t i = 0; i < ARRAY_COUNT(types); i++) {
+        conf.health.type = types[i];
+        use(&conf);
+        struct endpoint *endpoint = processor->endpoints[0];
+        assert_int_equal(endpoint->circuit.breaker.settings.checked, types[i] == CONF_HEALTH_HTTP);
+        processor_force(processor, BREAKER_FORCED_OPEN, CLOCK_US_PER_S, "ada", "to be probed");
+        processor_force(processor, BREAKER_AUTO, 0, "ada", "over");
+        assert_int_equal(breaker_at(0).state, BREAKER_HALF_OPEN);
+        assert_int_equal(endpoint->circuit.breaker.stage, 0);
+        endpoint_on_check(endpoint, true, "");
+        assert_int_equal(endpoint->circuit.breaker.stage, types[i] == CONF_HEALTH_HTTP ? 1 : 0);
+        if (types[i] == CONF_HEALTH_TCP) {
+            endpoint_on_check(endpoint, false, "refused");
+            assert_int_equal(breaker_at(0).change.cause, BREAKER_CAUSE_PROBE);
+            endpoint_on_check(endpoint, false, "refused");
+            assert_int_equal(endpoint_at(0).health, HEALTH_DOWN);
+            endpoint_on_check(endpoint, true, "");
+            endpoint_on_check(endpoint, true, "");
+            assert_int_equal(endpoint_at(0).health, HEALTH_UP);
+        }
+    }
+}
+
+/* A name that was given up with its processor is asked for again by who holds that one before its last link ended. */
+static void test_who_is_held_again_while_it_ends_resolves_its_name_again(void **state)
+{
+    struct conf_processor conf = conf_of_ends(1);
+    struct caller caller;
+
+    (void)state;
+    conf.host = "127.0.0.1";
+    conf.port = far_port(&fars[0]);
+    conf.endpoint_count = 0;
+    use(&conf);
+    fars[0].answer = NULL;
+    UNTIL(loop, now().endpoint_count == 1);
+    (void)begin(&caller, false);
+    UNTIL(loop, caller.ready);
+    processor_release(processor);
+    UNTIL(loop, now().endpoint_count == 0);
+    struct processor *ending = processor;
+    processor = NULL;
+    use(&conf);
+    assert_ptr_equal(processor, ending);
+    UNTIL(loop, now().endpoint_count == 1);
+    finish(&caller);
+}
+
 #define WITH(open, test) cmocka_unit_test_setup_teardown(test, open, close_world)
 
 int main(void)
@@ -286,6 +396,8 @@ int main(void)
         WITH(open_two, test_an_address_that_was_tried_is_avoided_while_there_is_another),
         WITH(open_two, test_who_asks_for_quiet_rests_while_there_is_another),
         WITH(open_two, test_no_more_quiet_than_half_a_minute_and_no_dates),
+        WITH(open_two, test_one_callers_quota_is_not_the_endpoints_but_that_of_several_is),
+        WITH(open_two, test_who_rests_is_up_when_there_is_no_other),
         WITH(open_two, test_a_retry_after_on_an_answer_that_is_none_of_these_is_not_heeded),
         WITH(open_two, test_who_refuses_connections_costs_no_call_while_there_is_another),
         WITH(open_two, test_an_endpoint_whose_breaker_is_open_is_passed_over),
@@ -296,6 +408,8 @@ int main(void)
         WITH(open_two, test_weights_are_those_of_the_configuration),
         WITH(open_two, test_who_fails_its_checks_takes_no_call_and_comes_back_slowly),
         WITH(open_two, test_nobody_waits_for_who_fails_its_checks),
+        WITH(open_two, test_a_connection_alone_is_no_probe_and_payments_do_not_leave_it_to_that),
+        WITH(open_two, test_who_is_held_again_while_it_ends_resolves_its_name_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
