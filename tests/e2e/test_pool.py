@@ -10,11 +10,17 @@ from harness.weir import Weir
 
 def test_links_are_reused():
     with Processor() as processor, Weir(processor) as weir:
+        late = 0  # a POST takes no link that nobody used for 100 ms, while that is all that was seen there
+        before = time.monotonic()
         for _ in range(50):
+            began = time.monotonic()
             check_equal(weir.ask("POST", "/x", [], b"x=1").status, 200)
-        check_equal(len(processor.links), 1)
-        check_equal(weir.metric("weir_processor_reused_total", processor="acme"), 49)
-        check_equal(weir.metric("weir_processor_connections", processor="acme", state="idle"), 1)
+            late += time.monotonic() - before > 0.09
+            before = began
+        links = len(processor.links)
+        check(1 <= links <= 1 + late, f"{links} links, and {late} requests came late")
+        check_equal(weir.metric("weir_processor_reused_total", processor="acme"), 50 - links)
+        check(1 <= weir.metric("weir_processor_connections", processor="acme", state="idle") <= links, "idle links")
 
 
 def test_a_post_takes_only_a_young_link():
@@ -32,8 +38,8 @@ def test_a_post_takes_only_a_young_link():
 
 def test_an_idle_link_is_closed_after_its_time():
     with Processor() as processor, Weir(processor, acme={"pool": {"idle": "300ms"}}) as weir:
-        check_equal(weir.ask("GET", "/x").status, 200)
         started = time.monotonic()
+        check_equal(weir.ask("GET", "/x").status, 200)
         processor.links[0].wait_end()
         check(time.monotonic() - started >= 0.28, "too early")
         check_equal(weir.ask("GET", "/x").status, 200)
