@@ -112,6 +112,27 @@ static bool is_generic(const struct conf_profile *profile)
     return profile->built_in && strcmp(profile->name, "generic") == 0;
 }
 
+/* What another ledger says of a payment that this one has is "not found", and a merchant who believes it pays again. */
+static void warn_of_reads(struct conf_run *run, const struct conf_route *route, const struct conf_node *node,
+                          const char *name)
+{
+    const struct conf_node *match = conf_node_member(node, "match");
+    struct conf_help help = {.hint = "reads answered by another processor do not know this one's payments"};
+
+    if ((match != NULL && match->bad) || conf_bad_in(match, "method")) {
+        return;
+    }
+    if (route->method == NULL) {
+        help.hint = "reads answered by another processor do not know this one's payments: match a method";
+        conf_warning(run->findings, conf_place_in(node, "failover"), help,
+                     "route '%s' takes every method, and only those that change something fail over", name);
+    } else if (strcmp(route->method, "GET") == 0 || strcmp(route->method, "HEAD") == 0) {
+        conf_warning(run->findings, conf_place_in(node, "failover"), help,
+                     "route '%s' lets %s fail over to processor '%s'", name, route->method,
+                     run->conf->processors[route->failover].name);
+    }
+}
+
 /* False: it cannot go there at all. */
 static bool check_failover(struct conf_run *run, const struct conf_route *route, const struct conf_node *node)
 {
@@ -142,6 +163,7 @@ static bool check_failover(struct conf_run *run, const struct conf_route *route,
                      "route '%s' fails over to processor '%s', and profile 'generic' does not say that it is the same API",
                      name, other->name);
     }
+    warn_of_reads(run, route, node, name);
     return true;
 }
 

@@ -174,6 +174,35 @@ static void check_failover(const struct rules *rules)
     }
 }
 
+/* RFC 9110, 9.2.1; http has the same, and is no business of conf. */
+static bool is_safe(const char *method)
+{
+    return method != NULL && (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0 ||
+                              strcmp(method, "OPTIONS") == 0 || strcmp(method, "TRACE") == 0);
+}
+
+/* Its caller repeats a key because the processor executes it once: at one processor. Of two, only a record says which. */
+static void check_unrecorded_failover(const struct rules *rules)
+{
+    const struct conf_route *route = rules->route;
+    char text[192] = "";
+
+    if (route->failover < 0 || route->failover == route->processor || !rules->profile->deduplicates ||
+        is_safe(route->method) || conf_bad_in(rules->node, "stream") || conf_bad_in(rules->node, "match")) {
+        return;
+    }
+    if (!carries_keys(route, rules->profile)) {
+        conf_append(text, sizeof(text), "profile '%s' has no keys for %s: leave it out, or match GET or HEAD",
+                    rules->profile->name, route->method);
+    } else {
+        conf_append(text, sizeof(text),
+                    "one key could reach both: write 'mode: failover' in its idempotency%s, or match GET or HEAD",
+                    route->stream_request ? " and not 'stream: request'" : "");
+    }
+    conf_error(rules->run->findings, conf_place_in(rules->node, "failover"), hint(text),
+               "route '%s' fails over, and no record would say which processor a key went to", rules->name);
+}
+
 static void check_upstream_key(const struct rules *rules)
 {
     const struct conf_idempotency *idempotency = &rules->route->idempotency;
@@ -316,6 +345,7 @@ void conf_idempotency_check(struct conf_run *run)
         if (route->idempotency.on) {
             check_on(&rules);
         } else {
+            check_unrecorded_failover(&rules);
             warn_off(&rules);
         }
     }

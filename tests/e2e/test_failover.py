@@ -29,7 +29,8 @@ def url_of(to):
 def moving(acme, standby, store=None, keyed=True, profile=None, more=None, **idempotency):
     """A weir whose route goes to acme, and to standby while acme cannot be had."""
     profiles = {"house": HOUSE, "plain": merged(HOUSE, PLAIN)}
-    common = merged({"profile": profile or "house", "timeouts": SHORT, "breaker": QUICK_BREAKER}, more or {})
+    # Where keys are de-duplicated nothing fails over without records.
+    common = merged({"profile": profile or ("house" if keyed else "plain"), "timeouts": SHORT, "breaker": QUICK_BREAKER}, more or {})
     route = {"name": "pay", "match": {"path": "/*"}, "to": "acme", "failover": "standby",
              "idempotency": {**KEYED, **idempotency} if keyed else "off"}
     sections = {"store": {**store.section(True)}} if store is not None else {}

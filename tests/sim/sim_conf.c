@@ -199,7 +199,8 @@ static void plan_wire_route(struct sim_plan *plan, struct sim_route_plan *route)
     route->keyed = !route->stream && sim_chance(60);
     route->required = sim_chance(10);
     route->wait_ms = (unsigned)sim_below(300);
-    route->failover = route->keyed || !sim.weather.care ? -1 : another_of(plan, route->processor);
+    bool may_move = !route->keyed && !route->sticky && sim.weather.care; /* a bank's keys move with a record alone */
+    route->failover = may_move ? another_of(plan, route->processor) : -1;
 }
 
 /* Its store is weir's own: keys may move. */

@@ -221,7 +221,8 @@ static void test_a_route_may_have_the_time_to_be_slow(void **state)
 {
     (void)state;
     assert_shown(SLOW "  - {name: pay, to: acme, timeouts: {response: 40s}}\n", "weir.yaml: ok\n");
-    assert_shown(SLOW "  - {name: pay, to: other, failover: acme, timeouts: {response: 40s}, idempotency: {mode: failover}}\n"
+    assert_shown(SLOW "  - {name: pay, to: other, failover: acme, match: {method: POST}, timeouts: {response: 40s}, "
+                      "idempotency: {mode: failover}}\n"
                  "store: {single_machine: true}\n", "weir.yaml: ok\n");
     assert_says(SLOW "  - {name: pay, to: other, timeouts: {response: 40s}}\n",
                 "breaker.slow_is (31s) is longer than timeouts.response (30s, the default) in processors.acme\n");

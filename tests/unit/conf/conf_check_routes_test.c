@@ -113,10 +113,15 @@ static void test_a_routes_own_timeouts_fit_together_and_with_the_processors(void
     "version: 1\n" LISTENER "processors:\n  acme: {url: https://a.example" first "}\n  other: {url: https://b.example" second  \
     "}\nroutes:\n"
 #define STRIPES(first, second) PROCESSORS(", profile: stripe" first, ", profile: stripe" second)
+/* The route is at line 7 of these, too. */
+#define OURS(first, second)                                                                                            \
+    "version: 1\n" LISTENER "profiles: {ours: {}}\nprocessors: {acme: {url: https://a.example, profile: ours" first "},\n" \
+    "  other: {url: https://b.example, profile: ours" second "}}\nroutes:\n"
+#define TAKES_OVER "  - {name: a, to: acme, failover: other, match: {method: POST}, idempotency: off"
 
 static void test_a_failover_is_another_processor(void **state)
 {
-    struct conf *conf = load(STRIPES("", "") "  - {name: a, to: acme, failover: other, idempotency: off}\n");
+    struct conf *conf = load(STRIPES("", "") "  - {name: a, to: acme, failover: other, match: {method: GET}}\n");
 
     (void)state;
     assert_int_equal(conf->routes[0].processor, 0);
@@ -145,7 +150,7 @@ static void test_a_failover_has_the_same_profile(void **state)
                  "    7 |   - {name: a, to: acme, failover: other, match: {method: GET}}\n"
                  "      |                                   ^~~~~ one request cannot be for both APIs\n"
                  "weir.yaml: 1 error: not loaded\n");
-    assert_shown(STRIPES("", "") "  - {name: a, to: acme, failover: other, match: {method: GET}}\n", "weir.yaml: ok\n");
+    assert_does_not_say(STRIPES("", "") "  - {name: a, to: acme, failover: other, match: {method: GET}}\n", "error");
     assert_does_not_say(PROCESSORS(", profile: stripe", ", profile: nobody")
                         "  - {name: a, to: acme, failover: other, match: {method: GET}}\n", "fails over");
 }
@@ -153,39 +158,66 @@ static void test_a_failover_has_the_same_profile(void **state)
 static void test_what_generic_processors_have_in_common_is_asked(void **state)
 {
     (void)state;
-    assert_shown(PROCESSORS("", "") "  - {name: a, to: acme, failover: other, match: {method: GET}}\n",
+    assert_shown(PROCESSORS("", "") TAKES_OVER "}\n",
                  "weir.yaml:7:35: warning: route 'a' fails over to processor 'other', and profile 'generic' does not say that it "
                  "is the same API\n"
-                 "    7 |   - {name: a, to: acme, failover: other, match: {method: GET}}\n"
+                 "    7 | " TAKES_OVER "}\n"
                  "      |                                   ^~~~~ if they take the same requests and credentials, give both a "
                  "profile of your own\n"
                  "weir.yaml: ok, 1 warning\n");
-    assert_shown(PROCESSORS(", profile: ours", ", profile: ours")
-                 "  - {name: a, to: acme, failover: other, match: {method: GET}}\nprofiles: {ours: {}}\n", "weir.yaml: ok\n");
+    assert_shown(OURS("", "") TAKES_OVER "}\n", "weir.yaml: ok\n");
+}
+
+static void test_reads_that_fail_over_are_warned_of(void **state)
+{
+    (void)state;
+    assert_shown(OURS("", "") "  - {name: a, to: acme, failover: other, match: {method: GET}}\n",
+                 "weir.yaml:7:35: warning: route 'a' lets GET fail over to processor 'other'\n"
+                 "    7 |   - {name: a, to: acme, failover: other, match: {method: GET}}\n"
+                 "      |                                   ^~~~~ reads answered by another processor do not know this one's "
+                 "payments\n"
+                 "weir.yaml: ok, 1 warning\n");
+    assert_says(STRIPES("", "") "  - {name: a, to: acme, failover: other, match: {method: HEAD, path: /v1/*}}\n",
+                "weir.yaml:7:35: warning: route 'a' lets HEAD fail over to processor 'other'\n");
+    assert_shown(OURS("", "") "  - {name: a, to: acme, failover: other, match: {method: OPTIONS}}\n", "weir.yaml: ok\n");
+}
+
+static void test_reads_that_stay_behind_are_warned_of(void **state)
+{
+    (void)state;
+    assert_shown(OURS("", "") "  - {name: a, to: acme, failover: other, match: {path: /v1/*}, idempotency: off}\n",
+                 "weir.yaml:7:35: warning: route 'a' takes every method, and only those that change something fail over\n"
+                 "    7 |   - {name: a, to: acme, failover: other, match: {path: /v1/*}, idempotency: off}\n"
+                 "      |                                   ^~~~~ reads answered by another processor do not know this one's "
+                 "payments: match a method\n"
+                 "weir.yaml: ok, 1 warning\n");
+    assert_says(STRIPES("", "") "  - {name: a, to: acme, failover: other, idempotency: {mode: failover}}\n"
+                "store: {single_machine: true}\n", "weir.yaml: ok, 1 warning\n");
+    /* What was refused already is not concluded from. */
+    assert_does_not_say(OURS("", "") "  - {name: a, to: acme, failover: other, match: {method: get}}\n", "warning");
+    assert_does_not_say(OURS("", "") "  - {name: a, to: acme, failover: other, match: 7, idempotency: off}\n", "warning");
+    assert_does_not_say(OURS("", "") "  - {name: a, to: acme, failover: acme, idempotency: off}\n", "warning");
+    assert_does_not_say(OURS("", "") "  - {name: a, to: acme, failover: nobody, idempotency: off}\n", "warning");
 }
 
 static void test_a_failover_has_the_time_that_it_may_need(void **state)
 {
     (void)state;
-    assert_shown(STRIPES("", ", timeouts: {response: 40s, total: 42s}")
-                 "  - {name: a, to: acme, failover: other, match: {method: GET}}\n",
+    assert_shown(OURS("", ", timeouts: {response: 40s, total: 42s}") TAKES_OVER "}\n",
                  "weir.yaml:7:35: error: timeouts.total (35s of processors.acme) is shorter than timeouts.response (40s of "
                  "processors.other) in routes.a\n"
-                 "    7 |   - {name: a, to: acme, failover: other, match: {method: GET}}\n"
+                 "    7 | " TAKES_OVER "}\n"
                  "      |                                   ^~~~~\n"
                  "weir.yaml: 1 error: not loaded\n");
-    assert_says(STRIPES("", ", timeouts: {connect: 3s}")
-                "  - {name: a, to: acme, failover: other, match: {method: GET}, timeouts: {total: 32s}}\n",
-                "weir.yaml:7:82: error: timeouts.total (32s) is shorter than timeouts.response (30s of processors.other) and "
+    assert_says(OURS("", ", timeouts: {connect: 3s}") TAKES_OVER ", timeouts: {total: 32s}}\n",
+                "weir.yaml:7:101: error: timeouts.total (32s) is shorter than timeouts.response (30s of processors.other) and "
                 "timeouts.connect (3s of processors.other) together in routes.a\n");
     /* The route's own count for both, and are judged once. */
-    assert_shown(STRIPES("", ", timeouts: {response: 40s, total: 42s}")
-                 "  - {name: a, to: acme, failover: other, match: {method: GET}, timeouts: {response: 20s}}\n",
+    assert_shown(OURS("", ", timeouts: {response: 40s, total: 42s}") TAKES_OVER ", timeouts: {response: 20s}}\n",
                  "weir.yaml: ok\n");
-    assert_says(STRIPES("", "") "  - {name: a, to: acme, failover: other, match: {method: GET}, timeouts: {response: 40s}}\n",
+    assert_says(OURS("", "") TAKES_OVER ", timeouts: {response: 40s}}\n",
                 "weir.yaml: 1 error: not loaded\n");
-    assert_does_not_say(STRIPES("", ", timeouts: {response: 40s, total: 42s}")
-                        "  - {name: a, to: acme, failover: other, match: {method: GET}, timeouts: {total: 32}}\n",
+    assert_does_not_say(OURS("", ", timeouts: {response: 40s, total: 42s}") TAKES_OVER ", timeouts: {total: 32}}\n",
                         "is shorter than");
 }
 
@@ -222,6 +254,8 @@ int main(void)
         cmocka_unit_test(test_a_failover_is_another_processor),
         cmocka_unit_test(test_a_failover_has_the_same_profile),
         cmocka_unit_test(test_what_generic_processors_have_in_common_is_asked),
+        cmocka_unit_test(test_reads_that_fail_over_are_warned_of),
+        cmocka_unit_test(test_reads_that_stay_behind_are_warned_of),
         cmocka_unit_test(test_a_failover_has_the_time_that_it_may_need),
         cmocka_unit_test(test_a_thousand_routes_are_compared_in_a_moment),
     };

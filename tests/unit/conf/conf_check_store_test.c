@@ -205,7 +205,7 @@ static void test_a_promise_that_no_route_needs_is_warned_of(void **state)
                  "store: {single_machine: true}\n", "weir.yaml: ok\n");
     assert_shown("version: 1\n" LISTENER "processors: {acme: {profile: stripe, url: https://a.example}, "
                  "other: {profile: stripe, url: https://b.example}}\n"
-                 "routes: [{name: all, to: acme, failover: other, idempotency: {mode: failover}}]\n"
+                 "routes: [{name: all, match: {method: POST}, to: acme, failover: other, idempotency: {mode: failover}}]\n"
                  "store: {single_machine: true}\n", "weir.yaml: ok\n");
 }
 

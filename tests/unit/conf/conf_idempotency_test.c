@@ -245,6 +245,7 @@ static void test_single_shot_needs_a_store_that_all_weirs_share(void **state)
 #define TWO_OF_MINE                                                                                                    \
     "profiles: {mine: {}}\nprocessors: {acme: {profile: mine, url: https://a.example}, other: {profile: mine, url: "      \
     "https://b.example}}\n"
+#define MOVES ", failover: other, match: {method: POST}, idempotency: {mode: failover"
 #define REDIS "store: {type: redis, servers: [rediss://r.example]}\n"
 
 static void test_a_key_moves_only_in_mode_failover(void **state)
@@ -255,28 +256,81 @@ static void test_a_key_moves_only_in_mode_failover(void **state)
     assert_int_equal(conf->routes[0].idempotency.mode, CONF_MODE_FAILOVER);
     assert_int_equal(conf->routes[0].failover, 1);
     conf_free(conf);
-    assert_shown(WITH(TWO, ", failover: other, idempotency: {mode: failover}") ONE_MACHINE, "weir.yaml: ok\n");
-    assert_shown(WITH(TWO, ", failover: other, idempotency: {mode: sticky}"),
+    assert_shown(WITH(TWO, MOVES "}") ONE_MACHINE, "weir.yaml: ok\n");
+    assert_shown(WITH(TWO, ", failover: other, match: {method: POST}, idempotency: {mode: sticky}"),
                  "weir.yaml:5:37: error: route 'pay' fails over, and the mode of its idempotency is sticky\n"
-                 "    5 |   - {name: pay, to: acme, failover: other, idempotency: {mode: sticky}}\n"
+                 "    5 |   - {name: pay, to: acme, failover: other, match: {method: POST}, idempotency: {mode: sticky}}\n"
                  "      |                                     ^~~~~ write 'mode: failover' in its idempotency, or leave it out\n"
                  "weir.yaml: 1 error: not loaded\n");
     assert_says(WITH(TWO, ", failover: other"),
                 "weir.yaml:5:37: error: route 'pay' fails over, and the mode of its idempotency is sticky, the default\n");
     assert_says(WITH(TWO_OF_MINE, ", failover: other, idempotency: {}") ONE_MACHINE,
                 "route 'pay' fails over, and the mode of its idempotency is single_shot, the default\n");
-    assert_shown(WITH(TWO, ", failover: other, idempotency: {mode: failover, required: true, upstream_key: derived}")
-                 ONE_MACHINE, "weir.yaml: ok\n");
+    assert_shown(WITH(TWO, MOVES ", required: true, upstream_key: derived}") ONE_MACHINE,
+                 "weir.yaml: ok\n");
     /* A processor that does not de-duplicate is failed over to just as well: nothing was sent. */
-    assert_says(WITH(TWO_OF_MINE, ", failover: other, idempotency: {mode: failover}") ONE_MACHINE, "weir.yaml: ok\n");
+    assert_shown(WITH(TWO_OF_MINE, MOVES "}") ONE_MACHINE, "weir.yaml: ok\n");
 }
 
-static void test_what_has_no_record_may_fail_over(void **state)
+#define NO_RECORD "route 'pay' fails over, and no record would say which processor a key went to"
+
+static void test_a_key_without_a_record_does_not_fail_over(void **state)
 {
     (void)state;
-    assert_does_not_say(WITH(TWO, ", failover: other, idempotency: off"), "error");
-    assert_does_not_say(WITH(TWO, ", failover: other, stream: request"), "error");
-    assert_shown(WITH(TWO, ", failover: other, match: {method: GET}"), "weir.yaml: ok\n");
+    assert_shown(WITH(TWO, ", failover: other, match: {method: POST}, idempotency: off"),
+                 "weir.yaml:5:37: error: " NO_RECORD "\n"
+                 "    5 |   - {name: pay, to: acme, failover: other, match: {method: POST}, idempotency: off}\n"
+                 "      |                                     ^~~~~ one key could reach both: write 'mode: failover' in its "
+                 "idempotency, or match GET or HEAD\n"
+                 "weir.yaml:5:80: warning: route 'pay' has no idempotency, which profile 'stripe' would give it\n"
+                 "    5 |   - {name: pay, to: acme, failover: other, match: {method: POST}, idempotency: off}\n"
+                 "      |                                                                                ^~~ weir then knows "
+                 "nothing of a payment that is sent twice\n"
+                 "weir.yaml: 1 error, 1 warning: not loaded\n");
+    assert_shown(WITH(TWO, ", failover: other, match: {method: POST}, stream: request"),
+                 "weir.yaml:5:37: error: " NO_RECORD "\n"
+                 "    5 |   - {name: pay, to: acme, failover: other, match: {method: POST}, stream: request}\n"
+                 "      |                                     ^~~~~ one key could reach both: write 'mode: failover' in its "
+                 "idempotency and not 'stream: request', or match GET or HEAD\n"
+                 "weir.yaml:5:75: warning: route 'pay' takes POST without idempotency\n"
+                 "    5 |   - {name: pay, to: acme, failover: other, match: {method: POST}, stream: request}\n"
+                 "      |                                                                           ^~~~~~~ what is streamed "
+                 "has no record\n"
+                 "weir.yaml: 1 error, 1 warning: not loaded\n");
+    assert_says(WITH(TWO, ", failover: other, idempotency: off"), "error: " NO_RECORD "\n"); /* every method */
+    assert_shown(WITH(TWO, ", failover: other, match: {method: PUT}"),
+                 "weir.yaml:5:37: error: " NO_RECORD "\n"
+                 "    5 |   - {name: pay, to: acme, failover: other, match: {method: PUT}}\n"
+                 "      |                                     ^~~~~ profile 'stripe' has no keys for PUT: leave it out, or "
+                 "match GET or HEAD\n"
+                 "weir.yaml: 1 error: not loaded\n");
+}
+
+static void test_what_has_no_key_to_lose_may_fail_over(void **state)
+{
+    static const char *const safe[] = {"GET", "HEAD", "OPTIONS", "TRACE"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(safe) / sizeof(safe[0]); i++) {
+        char text[512];
+
+        (void)snprintf(text, sizeof(text), WITH(TWO, ", failover: other, match: {method: %s}, idempotency: off"), safe[i]);
+        assert_does_not_say(text, "error");
+        (void)snprintf(text, sizeof(text), WITH(TWO, ", failover: other, match: {method: %s}, stream: request"), safe[i]);
+        assert_does_not_say(text, "error");
+    }
+    /* Where nobody de-duplicates, a key promises nothing. */
+    assert_shown(WITH(TWO_OF_MINE, ", failover: other, match: {method: POST}, idempotency: off"), "weir.yaml: ok\n");
+    assert_shown(WITH(TWO_OF_MINE, ", failover: other, match: {method: PUT}"), "weir.yaml: ok\n");
+    assert_does_not_say(WITH(TWO_OF_MINE, ", failover: other, match: {method: POST}, stream: request"), "error");
+    /* What was refused already is not concluded from. */
+    assert_does_not_say(WITH(TWO, ", failover: [other], idempotency: off"), NO_RECORD);
+    assert_does_not_say(WITH(TWO, ", failover: nobody, idempotency: off"), NO_RECORD);
+    assert_does_not_say(WITH(TWO, ", failover: acme, idempotency: off"), NO_RECORD);
+    assert_does_not_say(WITH(TWO, ", failover: other, idempotency: of"), NO_RECORD);
+    assert_does_not_say(WITH(TWO, ", failover: other, stream: requests, match: {method: PUT}"), NO_RECORD);
+    assert_does_not_say(WITH(TWO, ", failover: other, match: {method: put}"), NO_RECORD);
+    assert_does_not_say(WITH(TWO, ", failover: other, match: 7, idempotency: off"), NO_RECORD);
 }
 
 static void test_mode_failover_says_where_to(void **state)
@@ -296,33 +350,32 @@ static void test_mode_failover_says_where_to(void **state)
 static void test_mode_failover_needs_the_only_store(void **state)
 {
     (void)state;
-    assert_shown(WITH(TWO, ", failover: other, idempotency: {mode: failover}"),
-                 "weir.yaml:5:64: error: route 'pay' is failover on an embedded store that may not be the only one\n"
-                 "    5 |   - {name: pay, to: acme, failover: other, idempotency: {mode: failover}}\n"
-                 "      |                                                                ^~~~~~~~ write 'single_machine: "
-                 "true' in store if no second weir serves these tenants\n"
+    assert_shown(WITH(TWO, MOVES "}"),
+                 "weir.yaml:5:87: error: route 'pay' is failover on an embedded store that may not be the only one\n"
+                 "    5 |   - {name: pay, to: acme" MOVES "}}\n"
+                 "      |                                                                                       ^~~~~~~~ "
+                 "write 'single_machine: true' in store if no second weir serves these tenants\n"
                  "weir.yaml: 1 error: not loaded\n");
-    assert_shown(WITH(TWO, ", failover: other, idempotency: {mode: failover}") REDIS,
-                 "weir.yaml:5:64: error: route 'pay' is failover on a Redis store\n"
-                 "    5 |   - {name: pay, to: acme, failover: other, idempotency: {mode: failover}}\n"
-                 "      |                                                                ^~~~~~~~ that comes later: write "
-                 "sticky, or let the store be embedded\n"
+    assert_shown(WITH(TWO, MOVES "}") REDIS,
+                 "weir.yaml:5:87: error: route 'pay' is failover on a Redis store\n"
+                 "    5 |   - {name: pay, to: acme" MOVES "}}\n"
+                 "      |                                                                                       ^~~~~~~~ "
+                 "that comes later: write sticky, or let the store be embedded\n"
                  "weir.yaml: 1 error: not loaded\n");
-    assert_says(WITH(TWO_OF_MINE, ", failover: other, idempotency: {mode: failover}") REDIS,
+    assert_says(WITH(TWO_OF_MINE, MOVES "}") REDIS,
                 " that comes later: write single_shot, or let the store be embedded\n");
-    assert_does_not_say(WITH(TWO, ", failover: other, idempotency: {mode: failover}") "store: {type: radis}\n", "is failover");
-    assert_does_not_say(WITH(TWO, ", failover: other, idempotency: {mode: failover}") "store: {single_machine: yes}\n",
-                        "is failover");
+    assert_does_not_say(WITH(TWO, MOVES "}") "store: {type: radis}\n", "is failover");
+    assert_does_not_say(WITH(TWO, MOVES "}") "store: {single_machine: yes}\n", "is failover");
 }
 
 static void test_without_the_store_nothing_fails_over(void **state)
 {
     (void)state;
-    assert_shown(WITH(TWO, ", failover: other, idempotency: {mode: failover, store_down: pass}") ONE_MACHINE,
-                 "weir.yaml:5:86: error: route 'pay' is failover and passes requests while the store is down\n"
-                 "    5 |   - {name: pay, to: acme, failover: other, idempotency: {mode: failover, store_down: pass}}\n"
-                 "      |                                                                                      ^~~~ nothing "
-                 "would keep a payment from being made twice: write refuse\n"
+    assert_shown(WITH(TWO, MOVES ", store_down: pass}") ONE_MACHINE,
+                 "weir.yaml:5:109: error: route 'pay' is failover and passes requests while the store is down\n"
+                 "    5 |   - {name: pay, to: acme" MOVES ", store_down: pass}}\n"
+                 "      |                                                                                                             ^~~~ "
+                 "nothing would keep a payment from being made twice: write refuse\n"
                  "weir.yaml: 1 error: not loaded\n");
 }
 
@@ -475,7 +528,8 @@ int main(void)
         cmocka_unit_test(test_sticky_needs_a_processor_that_deduplicates),
         cmocka_unit_test(test_single_shot_needs_a_store_that_all_weirs_share),
         cmocka_unit_test(test_a_key_moves_only_in_mode_failover),
-        cmocka_unit_test(test_what_has_no_record_may_fail_over),
+        cmocka_unit_test(test_a_key_without_a_record_does_not_fail_over),
+        cmocka_unit_test(test_what_has_no_key_to_lose_may_fail_over),
         cmocka_unit_test(test_mode_failover_says_where_to),
         cmocka_unit_test(test_mode_failover_needs_the_only_store),
         cmocka_unit_test(test_without_the_store_nothing_fails_over),

@@ -422,9 +422,9 @@ static void test_the_example_for_operators_loads_without_a_word(void **state)
     assert_string_equal(shown, "deploy/weir.yaml: ok\n");
     assert_non_null(conf);
     assert_int_equal(conf->listener_count, 1);
-    assert_int_equal(conf->route_count, 5);
-    assert_int_equal(conf->routes[1].failover, 1);
-    assert_int_equal(conf->routes[3].processor, 1);
+    assert_int_equal(conf->route_count, 4);
+    assert_int_equal(conf->routes[0].failover, -1);
+    assert_int_equal(conf->routes[2].processor, 1);
     assert_int_equal(conf->processors[0].health.type, CONF_HEALTH_HTTP);
     assert_int_equal(conf->limit_count, 5);
     assert_int_equal(conf->routes[0].limit_count, 4);
@@ -520,7 +520,7 @@ static void test_the_numbers_of_the_example_are_the_defaults(void **state)
     assert_int_equal(example->store.begin_timeout_ms, plain->store.begin_timeout_ms);
     /* The route that writes idempotency out has it as the one that says nothing. */
     written = &example->routes[0].idempotency;
-    silent = &example->routes[4].idempotency;
+    silent = &example->routes[3].idempotency;
     assert_int_equal(written->mode, silent->mode);
     assert_int_equal(written->upstream_key, silent->upstream_key);
     assert_string_equal(written->key.at, silent->key.at);
