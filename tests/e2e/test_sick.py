@@ -165,7 +165,7 @@ def test_one_of_three_endpoints_is_stopped_and_load_goes_by_latency():
 
 @deadline(150)
 def test_one_of_three_endpoints_is_killed():
-    with three_endpoints() as (sandboxes, weir, stream):
+    with three_endpoints() as (sandboxes, weir, stream), contextlib.ExitStack() as until_all_ended:
         sick, port = sandboxes[1], sandboxes[1].address[1]
         sick.fault("delay=30", 1_000_000)  # so that something is in flight
         with Load([weir], [stream]):
@@ -175,8 +175,8 @@ def test_one_of_three_endpoints_is_killed():
             opened = weir.wait_event("breaker_open", endpoint=sick.authority, timeout_s=30)
             check_equal(opened["cause"], "unreached")
             wait_more(stream)
-            with Sandbox(name="two", listen=f"127.0.0.1:{port}") as back:
-                check_recovery(weir, back)
+            back = until_all_ended.enter_context(Sandbox(name="two", listen=f"127.0.0.1:{port}"))
+            check_recovery(weir, back)
         check_lost(stream, dead_at, CONNECTIONS, sick, weir)
         check_equal(weir.metric("weir_requests_in_flight"), 0)
 
