@@ -48,16 +48,21 @@ static bool is_down(const struct endpoint_state *endpoint)
     return endpoint->health == HEALTH_DOWN;
 }
 
+/* Whether calls may go there; to one that rests, for want of another. */
+static bool is_usable(const struct endpoint_state *endpoint)
+{
+    return show_breaker_passes(&endpoint->breaker) && !is_down(endpoint);
+}
+
 int show_endpoints_taking(const struct processor *processor)
 {
     struct endpoint_state endpoint;
     int awake = 0, resting = 0;
     for (int i = 0; processor_endpoint_state(processor, i, &endpoint); i++) {
-        bool open_to_calls = show_breaker_passes(&endpoint.breaker) && !is_down(&endpoint);
-        awake += open_to_calls && !endpoint.resting ? 1 : 0;
-        resting += open_to_calls && endpoint.resting ? 1 : 0;
+        awake += is_usable(&endpoint) && !endpoint.resting ? 1 : 0;
+        resting += is_usable(&endpoint) && endpoint.resting ? 1 : 0;
     }
-    return awake > 0 ? awake : resting; /* who rests is taken for want of another */
+    return awake > 0 ? awake : resting;
 }
 
 static bool many(uint32_t part, uint32_t all)
@@ -109,7 +114,7 @@ static void add_endpoints(struct verdict *verdict, const struct processor *proce
         for (int i = 0; processor_endpoint_state(processor, i, &endpoint); i++) {
             struct verdict aside = {.text = unused, .size = sizeof(unused), .now_us = verdict->now_us};
             unused[0] = '\0';
-            if (takes(&endpoint) == (pass == 1)) {
+            if ((is_usable(&endpoint) && !endpoint.resting) == (pass == 1)) {
                 told += add_endpoint(told < TOLD_MAX ? verdict : &aside, &endpoint);
             }
         }
