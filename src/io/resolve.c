@@ -1,8 +1,9 @@
 /*
  * Names to addresses on libuv's threads. A resolver asks, tells its owner when
  * the set of addresses changed, and asks again every ten seconds or so; while
- * no attempt has succeeded it asks every second. It never reports a failure
- * twice and never forgets a good answer for a bad one.
+ * no attempt has succeeded it asks every second. Of attempts that fail one after
+ * the other it reports the first, and then the one that succeeds; it never
+ * forgets a good answer for a bad one.
  *
  * A lookup cannot be stopped once a thread has it, so it is an object of its
  * own: a resolver that closes lets go of it, and the answer finds nobody.
@@ -37,7 +38,7 @@ struct resolver {
     struct addr addrs[RESOLVE_ADDRS_MAX]; /* the last good answer, sorted */
     int count;
     int at_once_status; /* of libuv: why the first lookup could not even start */
-    bool failed;        /* the owner knows that there is no answer */
+    bool failed;        /* the last attempt did, and the owner knows */
     uint16_t port;
     char host[];
 };
@@ -113,9 +114,10 @@ static uint64_t jittered(uint64_t delay_us)
 static void on_good(struct resolver *resolver, const struct addr *addrs, int count)
 {
     timer_set_after(&resolver->again, jittered(REFRESH_US));
-    if (same_set(resolver, addrs, count)) {
+    if (same_set(resolver, addrs, count) && !resolver->failed) {
         return;
     }
+    resolver->failed = false;
     memcpy(resolver->addrs, addrs, (size_t)count * sizeof(addrs[0]));
     resolver->count = count;
     resolver->cb(resolver->owner, ERR_OK, resolver->addrs, count, "");
@@ -124,7 +126,7 @@ static void on_good(struct resolver *resolver, const struct addr *addrs, int cou
 static void on_bad(struct resolver *resolver, const char *why)
 {
     timer_set_after(&resolver->again, jittered(resolver->count > 0 ? REFRESH_US : FIRST_RETRY_US));
-    if (resolver->count > 0 || resolver->failed) {
+    if (resolver->failed) {
         return;
     }
     resolver->failed = true;

@@ -57,6 +57,14 @@ static const struct stats_family family_retries_refused = {
     .labels = {"processor"},
 };
 
+static const struct stats_family family_resolves = {
+    .name = "weir_processor_resolves_total",
+    .help = "What the name of a processor came to, where that is news: ok, other addresses or the first after a failure; "
+            "failed, it does not resolve any more.",
+    .kind = STATS_COUNTER,
+    .labels = {"processor", "result"},
+};
+
 static void on_burial(struct deferred *deferred);
 
 const char *processor_name(const struct processor *processor)
@@ -100,6 +108,8 @@ static void find_series(struct processor *processor)
     processor->stat_retries[0] = stats_series(stats, &family_retries, name, "false");
     processor->stat_retries[1] = stats_series(stats, &family_retries, name, "true");
     processor->stat_retries_refused = stats_series(stats, &family_retries_refused, name);
+    processor->stat_resolves_ok = stats_series(stats, &family_resolves, name, "ok");
+    processor->stat_resolves_failed = stats_series(stats, &family_resolves, name, "failed");
     circuits_find_series(processor);
 }
 
@@ -143,6 +153,7 @@ static void on_resolved(void *owner, enum err err, const struct addr *addrs, int
 {
     struct processor *processor = owner;
     struct log *log = processor_log(processor);
+    stats_add(processor_stats(processor), err == ERR_OK ? processor->stat_resolves_ok : processor->stat_resolves_failed, 1);
     if (err == ERR_OK) {
         processor->name_state = NAME_KNOWN;
         processor->name_why[0] = '\0';

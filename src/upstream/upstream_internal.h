@@ -149,6 +149,7 @@ struct processor {
     stats_id stat_handshakes_failed;
     stats_id stat_connects_ok, stat_connects_failed, stat_reused, stat_desync, stat_links[LINK_STATE_COUNT], stat_queued;
     stats_id stat_retries[2], stat_retries_refused; /* the second: of what was sent before */
+    stats_id stat_resolves_ok, stat_resolves_failed;
 };
 
 struct link {

@@ -389,11 +389,12 @@ static void on_answer(struct sim_event *event)
     bool known = resolver->count > 0 || count > 0;
     sim_note("resolved", (uint64_t)resolver->processor, (uint64_t)count, 0);
     sim_after(&resolver->answer, known ? sim_between(8 * SIM_S, 12 * SIM_S) : SIM_S);
-    if (count > 0 && !same_addrs(resolver, addrs, count)) {
+    if (count > 0 && (resolver->failed || !same_addrs(resolver, addrs, count))) {
+        resolver->failed = false;
         memcpy(resolver->addrs, addrs, sizeof addrs);
         resolver->count = count;
         resolver->cb(resolver->owner, ERR_OK, resolver->addrs, count, "");
-    } else if (!known && !resolver->failed) {
+    } else if (count == 0 && !resolver->failed) {
         resolver->failed = true;
         resolver->cb(resolver->owner, ERR_DNS, NULL, 0, "no such name");
     }

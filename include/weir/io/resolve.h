@@ -1,7 +1,8 @@
 /*
  * Names to addresses, off the loop. A resolver asks again every 10 s (with
- * jitter; every second until the first good answer), keeps the last good answer when it fails or is empty, and tells
- * its owner only when the set changed or when the first attempt failed.
+ * jitter; every second until the first good answer), keeps the last good answer
+ * when it fails or is empty, and tells its owner only when the set changed, once
+ * when it begins to fail, and once when it resolves again.
  */
 #ifndef WEIR_IO_RESOLVE_H
 #define WEIR_IO_RESOLVE_H
@@ -16,7 +17,7 @@ struct resolver;
 
 #define RESOLVE_ADDRS_MAX 64
 
-/* err ERR_OK: the whole new set, sorted, without doubles. Else nothing changed and `why` says it in words. */
+/* err ERR_OK: the whole set, new or as it was before it failed, sorted, without doubles. Else nothing changed and `why` says it in words. */
 typedef void (*resolver_cb)(void *owner, enum err err, const struct addr *addrs, int count, const char *why);
 
 /* `host` is copied; a numeric address answers at the end of this turn and never again. */

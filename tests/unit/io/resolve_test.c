@@ -1,6 +1,6 @@
 #include "io_support.h"
 
-#include "weir/io/resolve.h"
+#include "resolve.c" /* what answers say, without waiting for the next one */
 
 struct answer {
     struct resolver *resolver;
@@ -12,7 +12,7 @@ struct answer {
     bool close_in_call;
 };
 
-static void on_answer(void *owner, enum err err, const struct addr *addrs, int count, const char *why)
+static void told(void *owner, enum err err, const struct addr *addrs, int count, const char *why)
 {
     struct answer *answer = owner;
 
@@ -36,7 +36,7 @@ static void test_a_numeric_host_answers_at_the_end_of_the_turn_and_leaves_nothin
     char text[ADDR_TEXT_BYTES];
 
     (void)state;
-    answer.resolver = resolver_open(loop, "10.1.2.3", 8443, on_answer, &answer);
+    answer.resolver = resolver_open(loop, "10.1.2.3", 8443, told, &answer);
     assert_non_null(answer.resolver);
     assert_int_equal(answer.calls, 0);
     loop_run(loop); /* no thread, no timer: it returns */
@@ -55,7 +55,7 @@ static void test_a_numeric_ipv6_host_too(void **state)
     char text[ADDR_TEXT_BYTES];
 
     (void)state;
-    answer.resolver = resolver_open(loop, "::1", 80, on_answer, &answer);
+    answer.resolver = resolver_open(loop, "::1", 80, told, &answer);
     loop_run(loop);
     assert_string_equal(addr_format(&answer.addrs[0], text), "[::1]:80");
     resolver_close(answer.resolver);
@@ -68,7 +68,7 @@ static void test_a_name_is_resolved_with_its_port_sorted_and_without_doubles(voi
     struct answer answer = {0};
 
     (void)state;
-    answer.resolver = resolver_open(loop, "localhost", 8080, on_answer, &answer);
+    answer.resolver = resolver_open(loop, "localhost", 8080, told, &answer);
     UNTIL(loop, answer.calls == 1);
     assert_int_equal(answer.err, ERR_OK);
     assert_true(answer.count >= 1);
@@ -90,11 +90,42 @@ static void test_a_name_that_does_not_resolve_is_told_once_in_words(void **state
     (void)state;
     /* A label of 64 bytes is no name: no server needs to be asked. */
     answer.resolver = resolver_open(loop, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.invalid",
-                                    80, on_answer, &answer);
+                                    80, told, &answer);
     UNTIL(loop, answer.calls == 1);
     assert_int_equal(answer.err, ERR_DNS);
     assert_int_equal(answer.count, 0);
     assert_string_not_equal(answer.why, "");
+    resolver_close(answer.resolver);
+    assert_true(loop_close(loop));
+}
+
+static void test_a_name_that_fails_later_is_told_once_and_so_is_that_it_is_back(void **state)
+{
+    struct loop *loop = loop_open(0);
+    struct answer answer = {0};
+    struct addr addr;
+
+    (void)state;
+    assert_true(addr_parse_host(BYTES("10.1.2.3"), 80, &addr));
+    answer.resolver = resolver_open(loop, "localhost", 80, told, &answer);
+    UNTIL(loop, answer.calls == 1);
+    on_good(answer.resolver, &addr, 1);
+    assert_int_equal(answer.calls, 2);
+    on_good(answer.resolver, &addr, 1);
+    assert_int_equal(answer.calls, 2); /* the same is no news */
+    for (int spell = 0; spell < 2; spell++) {
+        on_bad(answer.resolver, "nobody answers");
+        on_bad(answer.resolver, "nobody answers");
+        assert_int_equal(answer.calls, 3 + 2 * spell);
+        assert_int_equal(answer.err, ERR_DNS);
+        assert_string_equal(answer.why, "nobody answers");
+        on_good(answer.resolver, &addr, 1);
+        on_good(answer.resolver, &addr, 1);
+        assert_int_equal(answer.calls, 4 + 2 * spell);
+        assert_int_equal(answer.err, ERR_OK);
+        assert_int_equal(answer.count, 1);
+        assert_true(addr_equal(&answer.addrs[0], &addr));
+    }
     resolver_close(answer.resolver);
     assert_true(loop_close(loop));
 }
@@ -105,7 +136,7 @@ static void test_a_resolver_closed_while_it_looks_up_is_not_heard_of_again(void 
     struct answer answer = {0};
 
     (void)state;
-    answer.resolver = resolver_open(loop, "localhost", 80, on_answer, &answer);
+    answer.resolver = resolver_open(loop, "localhost", 80, told, &answer);
     resolver_close(answer.resolver);
     loop_run(loop);
     assert_int_equal(answer.calls, 0);
@@ -118,8 +149,8 @@ static void test_a_resolver_may_be_closed_by_its_own_answer(void **state)
     struct answer by_name = {.close_in_call = true}, numeric = {.close_in_call = true};
 
     (void)state;
-    by_name.resolver = resolver_open(loop, "localhost", 80, on_answer, &by_name);
-    numeric.resolver = resolver_open(loop, "127.0.0.1", 80, on_answer, &numeric);
+    by_name.resolver = resolver_open(loop, "localhost", 80, told, &by_name);
+    numeric.resolver = resolver_open(loop, "127.0.0.1", 80, told, &numeric);
     loop_run(loop);
     assert_int_equal(by_name.calls, 1);
     assert_int_equal(numeric.calls, 1);
@@ -133,6 +164,7 @@ int main(void)
         cmocka_unit_test(test_a_numeric_ipv6_host_too),
         cmocka_unit_test(test_a_name_is_resolved_with_its_port_sorted_and_without_doubles),
         cmocka_unit_test(test_a_name_that_does_not_resolve_is_told_once_in_words),
+        cmocka_unit_test(test_a_name_that_fails_later_is_told_once_and_so_is_that_it_is_back),
         cmocka_unit_test(test_a_resolver_closed_while_it_looks_up_is_not_heard_of_again),
         cmocka_unit_test(test_a_resolver_may_be_closed_by_its_own_answer),
     };
