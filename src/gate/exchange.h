@@ -65,6 +65,7 @@ struct exchange {
     struct processor *processor;      /* whom it is sent to: the route's, or its record's. Held by the generation */
     const struct conf_processor *processor_conf;
     struct circuit *circuit;          /* the breaker of its route's calls there; NULL: no memory for one */
+    struct circuit *circuit_held;     /* held for this exchange alone: of a processor that its route does not go to; NULL: none */
     struct claim *claim;              /* on the record of its key; in the arena; NULL: none */
     struct limited *limited;          /* the limits that apply; in the arena; NULL: none do */
     bool safe_method, keyed, streams_request;

@@ -70,8 +70,12 @@ bool exchange_choose_processor(struct exchange *x, const char *name)
             if (x->route->failover != NULL && x->route->failover->processor == x->processor) {
                 x->route = x->route->failover; /* an earlier request with its key was moved there */
             }
-            x->circuit = x->route->processor == x->processor ? x->route->circuit
-                                                             : processor_circuit(x->processor, x->route->conf->name);
+            x->circuit = x->route->circuit;
+            if (x->route->processor != x->processor) {
+                circuit_release(x->circuit_held);
+                x->circuit_held = processor_circuit(x->processor, x->route->conf->name);
+                x->circuit = x->circuit_held;
+            }
             return true;
         }
     }

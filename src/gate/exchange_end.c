@@ -174,6 +174,7 @@ void exchange_on_release(struct deferred *deferred)
         buf_reset(&x->claim->answer);
     }
     arena_reset(&x->arena);
+    circuit_release(x->circuit_held);
     generation_release(x->generation);
     pool_put(&gate->exchange_pool, x);
     gate_check_quiet(gate);

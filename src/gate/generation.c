@@ -261,6 +261,10 @@ static bool ready_profiles(struct generation *generation)
 
 static void generation_free(struct generation *generation)
 {
+    for (int i = 0; generation->routes != NULL && generation->failovers != NULL && i < generation->conf->route_count; i++) {
+        circuit_release(generation->routes[i].circuit);
+        circuit_release(generation->failovers[i].circuit);
+    }
     for (int i = 0; generation->processors != NULL && i < generation->conf->processor_count; i++) {
         if (generation->processors[i] != NULL) {
             processor_release(generation->processors[i]);

@@ -121,6 +121,18 @@ void circuits_on_timer(struct timer *timer)
 
 /* ---- calls and checks ---- */
 
+static bool is_unused(const struct circuit *circuit)
+{
+    return circuit->endpoint == NULL && circuit->holders == 0 && circuit->breaker.in_flight == 0;
+}
+
+static void maybe_sweep(struct circuit *circuit)
+{
+    if (is_unused(circuit)) {
+        loop_defer(circuit->processor->upstream->options.loop, &circuit->processor->burial);
+    }
+}
+
 void circuit_begin(struct circuit *circuit, struct breaker_flight *flight, uint32_t caller)
 {
     breaker_begin(&circuit->breaker, flight, caller, processor_now_us(circuit->processor));
@@ -133,6 +145,7 @@ void circuit_end(struct circuit *circuit, struct breaker_flight *flight, enum br
         circuit_changed(circuit);
         circuits_stay_awake(circuit->processor);
     }
+    maybe_sweep(circuit);
 }
 
 void circuit_note(struct circuit *circuit, uint32_t caller, enum breaker_outcome outcome)
@@ -186,16 +199,18 @@ void processor_force(struct processor *processor, enum breaker_forced forced, ui
 
 /* ---- routes ---- */
 
-struct circuit *processor_circuit(struct processor *processor, const char *route)
+static struct circuit *find_circuit(struct processor *processor, const char *route)
 {
     list_each (circuit, after, &processor->circuits, struct circuit, in_circuits) {
         if (strcmp(circuit->route, route) == 0) {
             return circuit;
         }
     }
-    if (processor->circuit_count >= CIRCUITS_MAX) {
-        return list_last(&processor->circuits, struct circuit, in_circuits);
-    }
+    return processor->circuit_count >= CIRCUITS_MAX ? list_last(&processor->circuits, struct circuit, in_circuits) : NULL;
+}
+
+static struct circuit *circuit_new(struct processor *processor, const char *route)
+{
     struct circuit *circuit = malloc(sizeof *circuit);
     if (circuit == NULL || !circuit_init(circuit, processor, NULL, route)) {
         free(circuit);
@@ -206,14 +221,49 @@ struct circuit *processor_circuit(struct processor *processor, const char *route
     return circuit;
 }
 
+struct circuit *processor_circuit(struct processor *processor, const char *route)
+{
+    struct circuit *circuit = find_circuit(processor, route);
+    if (circuit == NULL) {
+        circuit = circuit_new(processor, route);
+    }
+    if (circuit != NULL) {
+        circuit->holders++;
+    }
+    return circuit;
+}
+
+void circuit_release(struct circuit *circuit)
+{
+    if (circuit != NULL) {
+        CHECK(circuit->holders > 0);
+        circuit->holders--;
+        maybe_sweep(circuit);
+    }
+}
+
+static void circuit_free(struct circuit *circuit)
+{
+    CHECK(circuit->breaker.in_flight == 0);
+    circuit_retire(circuit);
+    list_remove(&circuit->in_circuits);
+    circuit->processor->circuit_count--;
+    free(circuit->route);
+    free(circuit);
+}
+
+void circuits_sweep(struct processor *processor)
+{
+    list_each (circuit, after, &processor->circuits, struct circuit, in_circuits) {
+        if (is_unused(circuit)) {
+            circuit_free(circuit);
+        }
+    }
+}
+
 void circuits_free(struct processor *processor)
 {
     list_each (circuit, after, &processor->circuits, struct circuit, in_circuits) {
-        CHECK(circuit->breaker.in_flight == 0);
-        circuit_retire(circuit);
-        list_remove(&circuit->in_circuits);
-        free(circuit->route);
-        free(circuit);
+        circuit_free(circuit);
     }
-    processor->circuit_count = 0;
 }

@@ -289,6 +289,7 @@ static void on_burial(struct deferred *deferred)
     struct processor *processor = container_of(deferred, struct processor, burial);
     if (processor->holders > 0) {
         endpoints_sweep(processor);
+        circuits_sweep(processor);
         return;
     }
     forget_name(processor);

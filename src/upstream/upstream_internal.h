@@ -59,6 +59,7 @@ struct circuit {
     struct endpoint *endpoint;   /* borrowed: whose it is; NULL: a route's */
     struct list in_circuits;     /* the processor's; of a route's alone */
     char *route;                 /* owned; NULL: an endpoint's */
+    uint32_t holders;            /* of a route's: generations that have it, and exchanges; without any it goes with its last call */
     struct breaker breaker;
     stats_id stat_state[BREAKER_STATE_COUNT];
 };
@@ -144,12 +145,12 @@ struct processor {
     uint32_t turn;               /* of round robin */
     struct retry_budget retries;
     struct deferred dispatch;    /* gives freed places to queued calls, at the end of the turn */
-    struct deferred burial;      /* ends a processor without holders and links */
+    struct deferred burial;      /* ends what nobody needs: endpoints, circuits, the processor itself */
     stats_id stat_handshakes[2]; /* the second: resumed ones */
     stats_id stat_handshakes_failed;
     stats_id stat_connects_ok, stat_connects_failed, stat_reused, stat_desync, stat_links[LINK_STATE_COUNT], stat_queued;
-    stats_id stat_retries[2], stat_retries_refused; /* the second: of what was sent before */
     stats_id stat_resolves_ok, stat_resolves_failed;
+    stats_id stat_retries[2], stat_retries_refused; /* the second: of what was sent before */
 };
 
 struct link {
@@ -237,6 +238,8 @@ void circuit_note(struct circuit *circuit, uint32_t caller, enum breaker_outcome
 void circuit_checked(struct circuit *circuit, bool passed);
 /* The processor's word, of an operator, is this one's too. */
 void circuit_obey(struct circuit *circuit);
+/* Frees those of routes that nobody holds, and no call is in. Call at the end of a turn. */
+void circuits_sweep(struct processor *processor);
 void circuits_free(struct processor *processor);
 void circuits_on_timer(struct timer *timer);
 /* Something may come by time alone: turns until all of them rest. */

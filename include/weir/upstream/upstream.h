@@ -71,10 +71,12 @@ const char *processor_name(const struct processor *processor);
 uint32_t processor_in_flight(const struct processor *processor);
 
 /*
- * The breaker of this route's calls there, found or made; it stays as long as
- * the processor, by name, over reloads. NULL: no memory.
+ * The breaker of this route's calls there, found or made, and held: by name, so
+ * that it stays over reloads while a generation has such a route. NULL: no memory.
  */
-struct circuit *processor_circuit(struct processor *processor, const char *route);
+WEIR_MUSTCHECK struct circuit *processor_circuit(struct processor *processor, const char *route);
+/* Gives a hold back. After the last it goes, once its calls have ended. NULL: nothing. */
+void circuit_release(struct circuit *circuit);
 
 /*
  * An operator's word on all breakers of the processor, those that are made
@@ -82,6 +84,9 @@ struct circuit *processor_circuit(struct processor *processor, const char *route
  */
 void processor_force(struct processor *processor, enum breaker_forced forced, uint64_t for_us, const char *actor,
                      const char *why);
+
+/* How long a call usually takes there, its wait for a place not counted; 0: nothing is known. */
+uint64_t processor_service_us(const struct processor *processor);
 
 /* Whether weir may send once more by itself, and pays for it. `sent`: a byte went out before. *wait_us: for so long not yet. */
 WEIR_MUSTCHECK bool processor_take_retry(struct processor *processor, bool sent, uint32_t again, uint64_t *wait_us);
@@ -220,7 +225,7 @@ enum call_start { CALL_START_READY, CALL_START_WAIT, CALL_START_REFUSED };
 /* What is asked for. All is copied; what is borrowed is so until call_close. */
 struct call_order {
     struct processor *processor;
-    struct circuit *circuit;     /* of that processor; NULL: none */
+    struct circuit *circuit;     /* of that processor; held by the owner; NULL: none */
     struct arena *arena;
     bool safe;                   /* the method moves nothing */
     bool head_request;

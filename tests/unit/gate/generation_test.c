@@ -221,6 +221,32 @@ static void test_the_last_holder_takes_it_and_its_processors_along(void **state)
     assert_int_equal(processors_count(), 0);
 }
 
+/* Routes by name: a later generation goes on with the breakers of those that it has, too; the others go. */
+static void test_breakers_of_routes_go_with_the_last_generation_that_has_them(void **state)
+{
+    static const char without[] = "version: 1\n"
+                                  "listeners: [{name: in, address: '127.0.0.1:0'}]\n"
+                                  "processors: {acme: {profile: stripe, url: 'http://127.0.0.1:1'}}\n"
+                                  "routes: [{name: pay, match: {path: /v1/*}, to: acme, idempotency: off}]\n";
+    struct generation *first = ready(CONF);
+    struct processor *acme = upstream_next(upstream, NULL);
+    struct processor_state shown;
+    struct circuit_state circuit;
+
+    (void)state;
+    struct generation *second = ready(without);
+    uv_run(loop_uv(loop), UV_RUN_NOWAIT);
+    processor_state(acme, &shown);
+    assert_int_equal(shown.circuit_count, 2);
+    generation_release(first);
+    uv_run(loop_uv(loop), UV_RUN_NOWAIT);
+    processor_state(acme, &shown);
+    assert_int_equal(shown.circuit_count, 1);
+    assert_true(processor_circuit_state(acme, 0, &circuit));
+    assert_string_equal(circuit.route, "pay");
+    generation_release(second);
+}
+
 /* ---- TLS files ---- */
 
 #define TLS_CONF                                                                                                       \
@@ -356,6 +382,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_status_beyond_the_table_is_counted_and_reaches_no_foreign_memory, begin, end),
         cmocka_unit_test_setup_teardown(test_the_next_generation_finds_the_same_series, begin, end),
         cmocka_unit_test_setup_teardown(test_the_last_holder_takes_it_and_its_processors_along, begin, end),
+        cmocka_unit_test_setup_teardown(test_breakers_of_routes_go_with_the_last_generation_that_has_them, begin, end),
         cmocka_unit_test(test_files_that_are_not_here_are_warnings_at_their_keys_when_checking),
         cmocka_unit_test(test_files_that_are_not_here_are_errors_when_starting),
         cmocka_unit_test(test_a_certificate_that_ends_soon_is_a_warning_and_one_that_ended_an_error),

@@ -431,6 +431,48 @@ static void test_more_routes_than_there_may_be_circuits_share_the_last(void **st
     assert_int_equal(now().circuit_count, CIRCUITS_MAX);
 }
 
+static void test_a_circuit_goes_with_its_last_holder_and_its_last_call(void **state)
+{
+    struct caller caller;
+
+    (void)state;
+    struct circuit *again = processor_circuit(processor, "pay");
+    assert_ptr_equal(again, pay);
+    circuit_release(again);
+    let_pass(2 * CLOCK_US_PER_MS);
+    assert_int_equal(now().circuit_count, 1); /* the other holds it */
+    far->answer = NULL;
+    (void)begin_order(&caller, order_to_pay(false));
+    UNTIL(loop, caller.ready);
+    circuit_release(pay);
+    let_pass(2 * CLOCK_US_PER_MS);
+    assert_int_equal(now().circuit_count, 1); /* a call is in it */
+    assert_true(printed("weir_breaker_state{" LABELS_OF_ROUTE ",state=\"closed\"} 1"));
+    finish(&caller);
+    UNTIL(loop, now().circuit_count == 0);
+    assert_true(printed("weir_breaker_state{" LABELS_OF_ROUTE ",state=\"closed\"} 0"));
+}
+
+static void test_a_circuit_that_is_held_again_in_time_goes_on_as_it_was(void **state)
+{
+    struct caller caller;
+
+    (void)state;
+    far->answer = ANSWER_500;
+    pass_to_pay(&caller);
+    assert_int_equal(circuit_at(0).state, BREAKER_OPEN);
+    circuit_release(pay); /* of the older generation, after the newer had it: or before, within a turn */
+    pay = processor_circuit(processor, "pay");
+    let_pass(2 * CLOCK_US_PER_MS);
+    assert_int_equal(now().circuit_count, 1);
+    assert_int_not_equal(circuit_at(0).state, BREAKER_CLOSED);
+    circuit_release(pay);
+    UNTIL(loop, now().circuit_count == 0 && !timer_armed(&processor->circuit_timer)); /* open or not, it wakes nobody */
+    pay = processor_circuit(processor, "pay");
+    assert_int_equal(circuit_at(0).state, BREAKER_CLOSED);
+    assert_true(printed("weir_breaker_state{" LABELS_OF_ROUTE ",state=\"closed\"} 1"));
+}
+
 /* ---- an operator ---- */
 
 static void test_an_operators_word_holds_for_all_breakers_also_those_made_later(void **state)
@@ -542,6 +584,8 @@ int main(void)
         WITH(open_touchy, test_a_probe_goes_to_another_endpoint_when_it_may_not_be_the_first),
         WITH(open_route, test_an_idle_processor_does_not_wake),
         WITH(open_route, test_more_routes_than_there_may_be_circuits_share_the_last),
+        WITH(open_route, test_a_circuit_goes_with_its_last_holder_and_its_last_call),
+        WITH(open_touchy, test_a_circuit_that_is_held_again_in_time_goes_on_as_it_was),
         WITH(open_route, test_an_operators_word_holds_for_all_breakers_also_those_made_later),
         WITH(open_route, test_an_operators_word_ends_by_itself),
         WITH(open_route, test_a_long_reason_is_cut),
