@@ -115,7 +115,7 @@ static bool is_too_late(const struct call *call, struct call_refused *refused)
 bool call_unqueue(struct call *call)
 {
     struct call_refused refused;
-    if (is_too_late(call, &refused) || call_waits_in_vain(call, &refused)) {
+    if (is_too_late(call, &refused)) {
         queue_leave(call);
         call_refuse(call, &refused);
         return true;

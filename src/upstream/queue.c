@@ -18,8 +18,10 @@ void queue_wake(struct processor *processor)
 
 void queue_doubt(struct processor *processor)
 {
-    processor->queue_doubted = true;
-    queue_wake(processor);
+    if (processor->queue_count > 0) { /* who joins later is looked at then */
+        processor->queue_doubted = true;
+        queue_wake(processor);
+    }
 }
 
 void queue_note_service(struct processor *processor, uint64_t service_us)
