@@ -121,7 +121,7 @@ static void test_a_request_that_a_closing_link_lost_teaches_too(void **state)
 
     (void)state;
     pass(&caller, true);
-    let_pass(60000);
+    let_pass(2 * IDLE_SURE_US);
     assert_int_equal(begin(&caller, true), CALL_START_READY);
     far->reset = true;
     send_request(&caller);
