@@ -193,14 +193,14 @@ class World:
         sandbox.process.send_signal(signal.SIGCONT)
 
     def break_next(self):
-        """Attempts without a fault of their own, of whoever comes next: one is mended by weir, of two in a row maybe none."""
-        sandbox = self.sandboxes[self.random.choice(list(self.sandboxes))]
-        sandbox.fault(self.random.choice(BREAKS), self.random.choice((1, 1, 2)))
+        """At each processor, of whoever comes next without a fault of its own: one is mended by weir, of two maybe none."""
+        for sandbox in self.sandboxes.values():
+            sandbox.fault(self.random.choice(BREAKS), self.random.choice((1, 1, 2)))
 
     # What takes its time, and what is over at once: one of each goes on at any moment.
     HEAVY = (("kill_weir", 6), ("restart_weir", 2), ("stop_weir", 4), ("stop_weir_beyond_its_leases", 1), ("kill_redis", 3),
              ("restart_redis", 1), ("stop_redis", 4), ("stop_processor", 3))
-    LIGHT = (("cut_redis", 3), ("fill_redis", 2), ("forget_scripts", 1), ("break_next", 6))
+    LIGHT = (("cut_redis", 3), ("fill_redis", 2), ("forget_scripts", 1), ("break_next", 9))
 
     def note(self, words):
         self.diary.append(f"{datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='milliseconds')} {words}")
