@@ -1,7 +1,8 @@
 #!/bin/sh
 # The long run: optimised, a hundred thousand exchanges and a million payments,
-# and every row of the table of phases and reasons must be reached. Minutes at
-# most: payments run on two processors at once.
+# and every row of the table of phases and reasons must be reached; then some
+# thousand payments at processors that are sick. Minutes at most: payments run on
+# two processors at once.
 #
 #   sh tests/sim/full.sh [EXCHANGES [PAYMENTS [SEED]]]      builds in build-sim
 set -u
@@ -21,6 +22,7 @@ if ! { cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo "-DCMAK
 fi
 sim=$build/tests/sim/weir-sim
 
+ill=${SIM_SICK:-20000}
 half() { "$sim" --seed "$1" --payments "$((payments / 2))" --complete --matrix > "$log/half.$1" 2>&1; }
 
 status=0
@@ -30,6 +32,13 @@ half "$((seed + apart))" || status=1
 wait $! || status=1
 for half in "$seed" "$((seed + apart))"; do
     grep -v '^simulated ' "$log/half.$half"
+done
+sick() { "$sim" --sick --seed "$1" --payments "$((ill / 2))" > "$log/sick.$1" 2>&1; }
+sick "$seed" &
+sick "$((seed + apart))" || status=1
+wait $! || status=1
+for half in "$seed" "$((seed + apart))"; do
+    sed 's/^simulated payments/simulated payments at the sick/' "$log/sick.$half"
 done
 # What both halves counted, as one line.
 awk '/^simulated payments: / {

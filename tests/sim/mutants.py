@@ -152,8 +152,8 @@ MONEY = [
 
 # as MONEY
 SICK = [
-    ("what was sent fails over", [
-        ("src/gate/failover.c", "x->move == MOVE_NO && !exchange_sent(x) &&", "x->move == MOVE_NO &&")]),
+    ("a read is told of payments by who knows nothing of them", [
+        ("src/gate/failover.c", "    if (x->safe_method) {", "    if (x->safe_method && x->claim != NULL) {")]),
     ("what was sent under a key fails over", [
         ("src/gate/failover.c", "x->move == MOVE_NO && !exchange_sent(x) &&", "x->move == MOVE_NO &&"),
         ("src/policy/idem_step.c", "driver->stage != IDEM_STAGE_HELD || !driver->may_move || driver->ambiguous ||", "!driver->may_move ||"),
@@ -182,7 +182,7 @@ SICK = [
     ("what fails over goes back and forth", [
         ("src/gate/failover.c", "    return x->move == MOVE_NO &&", "    return x->move != MOVE_BINDING &&"),
         ("src/gate/failover.c", "    x->route = from->failover;", "    x->route = from->failover;\n    x->route->failover = from;"),
-        ("src/gate/failover.c", "           x->processor == x->route->processor;", "           x->processor != NULL;")]),
+        ("src/gate/failover.c", "           x->processor == x->route->processor &&", "           x->processor != NULL &&")]),
     ("what timed out is sent once more", [
         ("src/gate/again.c", "    return !x->answer_begun && x->client != NULL && (closed ||", "    return !x->answer_begun && x->client != NULL && (closed || x->timed_out ||"),
         ("src/gate/exchange.c", "    if (x->timed_out) {\n        return end_here(x, REASON_RESPONSE_TIMEOUT, ENDED_BY_TIMEOUT, \"no answer in time\");",

@@ -13,6 +13,8 @@ static struct {
         uint64_t until_us;
     } patients[SIM_PROCESSORS_MAX][SIM_PLACES_MAX];
     struct sim_event next, word;
+    struct sim_event restart;       /* of what hangs, with all that it was asked */
+    int hung_processor, hung_place; /* -1: all places */
 } ward;
 
 enum sim_ill sim_ill_of(const struct addr *addr)
@@ -49,23 +51,55 @@ static void fall_ill(int processor, int place, enum sim_ill ill, uint64_t for_us
     }
 }
 
+static void befall(int processor, int place, enum sim_ill ill, uint64_t for_us)
+{
+    for (int i = 0; i < SIM_PLACES_MAX; i++) {
+        if (place < 0 || i == place) {
+            fall_ill(processor, i, ill, for_us);
+        }
+    }
+}
+
+static uint64_t some_while(void)
+{
+    return sim_chance(50) ? sim_below(SIM_S) : sim_below(sim.money ? 20 * SIM_S : 2 * SIM_S);
+}
+
+static void on_restart(struct sim_event *event)
+{
+    (void)event;
+    if (sim.weather.ills > 0) {
+        befall(ward.hung_processor, ward.hung_place, ILL_RESTARTS, some_while());
+    }
+}
+
+/* It hangs for a while first. */
+static void hang(int processor, int place)
+{
+    uint64_t for_us = sim_below(SIM_S);
+    ward.hung_processor = processor;
+    ward.hung_place = place;
+    befall(processor, place, ILL_STOPPED, for_us + SIM_MS);
+    sim_after(&ward.restart, for_us);
+}
+
 static void on_next(struct sim_event *event)
 {
     int processor = (int)sim_below(SIM_PROCESSORS_MAX);
     int place = (int)sim_below(SIM_PLACES_MAX);
     enum sim_ill ill = (enum sim_ill)sim_between(ILL_NOT + 1, ILL_COUNT - 1);
-    uint64_t for_us = sim_chance(50) ? sim_below(SIM_S) : sim_below(sim.money ? 20 * SIM_S : 2 * SIM_S);
-    bool all = sim_chance(60);
+    uint64_t for_us = some_while();
+    place = sim_chance(60) ? -1 : place;
     if (sim.weather.ills == 0 || sim.over) {
         return;
     }
-    sim_note("ill", (uint64_t)(processor * SIM_PLACES_MAX + place), (uint64_t)ill, all ? for_us + 1 : for_us);
+    sim_note("ill", (uint64_t)(processor * SIM_PLACES_MAX + place + 1), (uint64_t)ill, for_us);
     sim.counts.ills++;
     sim.troubles++;
-    for (int i = 0; i < SIM_PLACES_MAX; i++) {
-        if (all || i == place) {
-            fall_ill(processor, i, ill, for_us);
-        }
+    if (ill == ILL_RESTARTS && ward.restart.place == 0 && sim_chance(60)) {
+        hang(processor, place);
+    } else {
+        befall(processor, place, ill, for_us);
     }
     sim_after(event, sim_between(1, 2 * sim.weather.ills) * SIM_MS);
 }
@@ -107,6 +141,7 @@ void sim_ills_begin(void)
 {
     memset(&ward, 0, sizeof ward);
     ward.next.fire = on_next;
+    ward.restart.fire = on_restart;
     ward.word.fire = on_word;
     if (sim.weather.ills > 0) {
         sim_after(&ward.next, sim_below(2 * sim.weather.ills * SIM_MS));

@@ -397,6 +397,10 @@ static void check_generation(struct sim_case *about, struct bytes line)
             sim_violated("F3: n%" PRIu64 " went elsewhere from route %s, which says nothing of it%s", about->nonce, text,
                          about->took_over ? ", and had taken over" : "");
         }
+        if (about->safe || (about->keyed && !plan->moves)) {
+            sim_violated("F3: n%" PRIu64 ", a %s%s, went elsewhere: what it asks for is known to one processor alone",
+                         about->nonce, about->method, about->keyed ? " with a key and no record" : "");
+        }
         expected = plan->failover;
         sim.counts.failovers++;
     }

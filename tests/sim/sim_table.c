@@ -70,8 +70,8 @@ static const struct table_row table[] = {
     ROW('K', REPLAYED,                 STORED, STORED,   NO_LINK, MONEY, "-")
     /* A link is waited for; a streamed body may still be arriving. */
     ROW('L', QUEUE_FULL,               NO,   OWN,        NO_LINK, WIRE,  "processor")
-    ROW('L', BREAKER_OPEN,             NO,   OWN,        NO_LINK, NO,    "weir")
-    ROW('L', PROCESSOR_DOWN,           NO,   OWN,        NO_LINK, NO,    "processor")
+    ROW('L', BREAKER_OPEN,             NO,   OWN,        NO_LINK, BOTH,  "weir")
+    ROW('L', PROCESSOR_DOWN,           NO,   OWN,        NO_LINK, WIRE,  "processor")
     ROW('L', STORE_DOWN,               NO,   OWN,        NO_LINK, NO,    "weir")
     ROW('L', KEY_IN_PROGRESS,          OTHER, OWN,       NO_LINK, NO,    "weir")
     ROW('L', DNS_FAILED,               NO,   OWN,        NO_LINK, WIRE,  "processor")
