@@ -10,6 +10,7 @@
 #include "claim.h"
 
 #include "weir/base/clock.h"
+#include "weir/policy/retry.h"
 
 /* The key is remembered there for long enough that this attempt cannot be taken for another payment. */
 static bool is_executed_once(const struct claim *claim)
@@ -54,12 +55,18 @@ static bool lost_old_link(const struct exchange *x)
            x->request_whole && x->bytes_in == 0;
 }
 
+/* Sent for an answer, not just sent: what usually takes longer than is left ends as unknown as it is. */
+static bool is_in_time(const struct exchange *x)
+{
+    return x->now_us + RETRY_WAIT_FIRST_US + processor_service_us(x->processor) < x->total_due_us;
+}
+
 static bool may_ask_again(struct exchange *x, uint64_t *wait_us)
 {
     struct claim *claim = x->claim;
-    return claim != NULL && !claim->streaming && is_executed_once(claim) &&
-           processor_take_retry(x->processor, true, 1, wait_us) && x->now_us + *wait_us < x->total_due_us &&
-           idem_step(&claim->driver, &(struct idem_event){.kind = IDEM_ON_AGAIN}).act == IDEM_DO_SEND_SAME;
+    return claim != NULL && !claim->streaming && is_executed_once(claim) && is_in_time(x) &&
+           idem_step(&claim->driver, &(struct idem_event){.kind = IDEM_ON_AGAIN}).act == IDEM_DO_SEND_SAME &&
+           processor_take_retry(x->processor, true, 1, wait_us); /* last: it is paid for */
 }
 
 bool again_begin(struct exchange *x)

@@ -53,6 +53,7 @@ struct claim {
     struct timer renewal;
     struct store_call *renewing;     /* NULL: none is under way */
     uint64_t renewed_us;             /* when it was asked */
+    uint64_t rebound_us;             /* when the store was asked to bind it to another processor */
 
     /* others in this process */
     bool listed;                     /* in gate->claims */

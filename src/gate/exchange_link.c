@@ -18,18 +18,16 @@ static bool ends(struct exchange *x, enum reason reason, enum ended_by by, const
 /* ---- what it says of itself ---- */
 
 /*
- * Tells callers apart for the breakers, and no more: by credential, else by
+ * Tells callers apart for the breakers, and no more: by the tenant that is
+ * verified, however many credentials it has, else by credential, else by
  * address. FNV-1a (Fowler, Noll, Vo); whoever finds collisions shares a fate
  * with whom he chose.
  */
 static uint32_t caller_of(const struct exchange *x)
 {
-    const struct http_field *field = http_head_find_name(x->head, BYTES("authorization"));
-    if (field == NULL) {
-        field = http_head_find_name(x->head, BYTES("x-api-key"));
-    }
     char address[ADDR_CUSTOMER_BYTES];
-    struct bytes who = field != NULL ? field->value : addr_customer(&x->peer, address);
+    const struct scope scope = scope_of(x);
+    struct bytes who = scope.kind != SCOPE_NOBODY ? scope.text : addr_customer(&x->peer, address);
     uint32_t hash = 2166136261u;
     for (size_t i = who.len > CALLER_BYTES_MAX ? who.len - CALLER_BYTES_MAX : 0; i < who.len; i++) {
         hash = (hash ^ (uint8_t)who.at[i]) * 16777619u;

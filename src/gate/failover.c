@@ -51,7 +51,8 @@ static void ask_to_bind(struct claim *claim)
     claim_op(claim, IDEM_REBIND, &op);
     op.processor = bytes_from_text(x->route->failover->processor_conf->name);
     claim->replied = false;
-    claim->renewed_us = x->now_us;
+    claim->rebound_us = x->now_us;
+    timer_stop(&claim->renewal); /* the lease begins anew with it */
     claim->call = store_ask(x->gate->store, &op, claim->needs_trust,
                             generation_conf(x->generation)->store.begin_timeout_ms, admit_on_reply, claim);
     timer_set(&x->timer, x->total_due_us);
@@ -85,8 +86,9 @@ enum failover failover_step(struct exchange *x)
     struct idem_event event = {.kind = IDEM_ON_REBOUND, .result = known ? &claim->result : NULL};
     struct idem_next next = idem_step(&claim->driver, &event);
     if (next.act == IDEM_DO_SEND) {
-        claim->bound_us = claim->renewed_us;
-        claim->lease_due_us = claim->renewed_us + CLAIM_LEASE_MS * CLOCK_US_PER_MS;
+        claim->bound_us = claim->rebound_us;
+        claim->lease_due_us = claim->rebound_us + CLAIM_LEASE_MS * CLOCK_US_PER_MS;
+        timer_set_after(&claim->renewal, CLAIM_LEASE_MS * CLOCK_US_PER_MS / 3);
         return go_there(x);
     }
     exchange_end(x, next.reason, ENDED_BY_WEIR, "the key's record could not be bound to the other processor");

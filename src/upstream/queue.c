@@ -31,6 +31,11 @@ void queue_note_service(struct processor *processor, uint64_t service_us)
     processor->service_us = after_us > 0 ? after_us : 1;
 }
 
+uint64_t processor_service_us(const struct processor *processor)
+{
+    return processor->service_us;
+}
+
 static uint64_t places_of(const struct processor *processor)
 {
     const struct processor_settings *settings = &processor->settings;
