@@ -101,7 +101,7 @@ static void test_a_whole_exchange_has_every_field_in_order(void **state)
     x.route = &route;
     x.tls_version = "TLSv1.3";
     x.call = (struct call){.state = CALL_ENDED, .attempts = 1, .first_byte_us = 43000};
-    x.link_tries = 1;
+    x.attempts = 1;
     x.phase_at_us[PHASE_LINK] = 2000;
     x.phase_at_us[PHASE_SEND] = 3000;
     x.ended_in = PHASE_RELAY;

@@ -244,6 +244,18 @@ static uint32_t begin_until_full(uint32_t first, uint32_t step)
     }
 }
 
+/* What a commit set free takes a few begins more: how many depends on how they were grouped. */
+static void fill_what_is_left(void)
+{
+    static uint32_t n = 10 * BEGUN_MAX;
+    uint32_t more = 0;
+
+    while (ask(&scene, IDEM_BEGIN, n++, 'a').status == STORE_OK) {
+        assert_in_range(++more, 1, 2000);
+    }
+    assert_status(ask(&scene, IDEM_BEGIN, n++, 'a'), STORE_FULL);
+}
+
 static struct idem_op longest_rebind(void)
 {
     struct idem_op like = rebind_of(0, 'a');
@@ -259,9 +271,9 @@ static void test_a_full_store_still_rebinds(void **state)
     struct idem_op like = longest_rebind();
 
     (void)state;
-    assert_status(ask(&scene, IDEM_BEGIN, BEGUN_MAX, 'a'), STORE_FULL);
+    fill_what_is_left();
     assert_int_equal(ask_each(&scene, &like, 0, 2000, 1).verdicts[IDEM_OK], 2000);
-    assert_status(ask(&scene, IDEM_BEGIN, BEGUN_MAX, 'a'), STORE_FULL);
+    fill_what_is_left();
     assert_in_range(begun, 2000, BEGUN_MAX);
 }
 
