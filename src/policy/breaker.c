@@ -562,13 +562,15 @@ static bool judge_probe(struct breaker *breaker, uint8_t caller, enum breaker_ou
 static bool may_be_first(const struct breaker *breaker, enum breaker_rank rank, uint64_t now_us)
 {
     uint64_t waited_us = elapsed_us(breaker->since_us, now_us);
+    /* A result of a check ends this stage, one way or the other: past that time there was none, and none is to come. */
+    bool left_to_checks = breaker->settings.checked && waited_us < BREAKER_WAIT_BARE_US + breaker->settings.check_us;
     switch (rank) {
     case BREAKER_BY_READ:
         return true;
     case BREAKER_BY_KEYED:
-        return !breaker->settings.checked && waited_us >= BREAKER_WAIT_KEYED_US;
+        return !left_to_checks && waited_us >= BREAKER_WAIT_KEYED_US;
     case BREAKER_BY_BARE:
-        return !breaker->settings.checked && waited_us >= BREAKER_WAIT_BARE_US;
+        return !left_to_checks && waited_us >= BREAKER_WAIT_BARE_US;
     }
     return false;
 }

@@ -45,6 +45,7 @@ static struct breaker_settings breaker_of(const struct conf_processor *conf)
         .open_for_us = breaker->open_for_ms * CLOCK_US_PER_MS,
         .open_max_us = breaker->open_max_ms * CLOCK_US_PER_MS,
         .checked = conf->health.type == CONF_HEALTH_HTTP || conf->health.type == CONF_HEALTH_TLS,
+        .check_us = conf->health.timeout_ms * CLOCK_US_PER_MS,
     };
 }
 

@@ -77,7 +77,8 @@ struct breaker_settings {
     uint64_t slow_us;
     uint64_t open_for_us, open_max_us;
     uint32_t places;   /* calls that can be in flight at once */
-    bool checked;      /* there are active checks that need an answer: payments leave the first probe to them */
+    bool checked;      /* there are active checks that need an answer: payments leave the first probe to them, */
+    uint64_t check_us; /* unless none says anything: one takes this long at most, and BREAKER_WAIT_BARE_US go by as well */
 };
 
 /* What a call may be the first probe for: the order in which they are preferred. */

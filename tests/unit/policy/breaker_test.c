@@ -983,10 +983,14 @@ static void test_the_first_probe_goes_by_rank(void **state)
     assert_false(end(0, BREAKER_NEUTRAL));
 
     settings.checked = true;
+    settings.check_us = 1000;
     breaker_configure(&breaker, &settings, now_us);
-    now_us += DAY;
+    now_us = breaker.since_us + BREAKER_WAIT_BARE_US + settings.check_us - 1;
     assert_false(breaker_admits(&breaker, BREAKER_BY_KEYED, now_us));
     assert_false(breaker_admits(&breaker, BREAKER_BY_BARE, now_us));
+    now_us++; /* no check says anything, of whatever weir is short */
+    assert_true(breaker_admits(&breaker, BREAKER_BY_KEYED, now_us));
+    assert_true(breaker_admits(&breaker, BREAKER_BY_BARE, now_us));
     assert_true(breaker_admits(&breaker, BREAKER_BY_READ, now_us));
     assert_false(breaker_checked(&breaker, true, MIDDLE, now_us));
     assert_int_equal(breaker.stage, 1);
