@@ -358,6 +358,7 @@ void call_close(struct call *call, bool timed_out)
     case CALL_IDLE:
         return;
     case CALL_QUEUED:
+        verdict_none(call);
         queue_leave(call);
         break;
     case CALL_CONNECTING:

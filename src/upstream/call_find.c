@@ -71,14 +71,19 @@ static struct call_refused refused_by_endpoints(const struct call *call, enum pi
                                  .wait_us = endpoints_wait_us(call->processor, now_us)};
 }
 
-/* The route's breaker is asked once about each call. */
+/* The route's breaker is asked once about each call, and has it from then on: one that waits for a place is its probe. */
 static bool route_admits(struct call *call, uint64_t now_us)
 {
     if (call->circuit == NULL) {
         return true;
     }
-    call->admitted = call->admitted ? !circuit_is_open(call->circuit)
-                                    : breaker_admits(&call->circuit->breaker, call->rank, now_us);
+    if (call->admitted) {
+        return !circuit_is_open(call->circuit);
+    }
+    call->admitted = breaker_admits(&call->circuit->breaker, call->rank, now_us);
+    if (call->admitted) {
+        verdict_admitted(call);
+    }
     return call->admitted;
 }
 

@@ -7,7 +7,7 @@
  * nothing here calls back into a call.
  *
  *   endpoint   from the moment it is chosen, so that a connect that fails counts; to the head of the answer
- *   route      from the same moment, so that a probe is one probe; what never reached a processor, or broke on
+ *   route      from the moment it lets the call through, so that a probe is one probe; what never reached a processor, or broke on
  *              the way, says nothing of a route (NEUTRAL): its application's own failures do
  */
 #include "upstream_internal.h"

@@ -294,6 +294,8 @@ void link_close_idle(struct endpoint *endpoint);
 void verdict_begin(struct call *call, struct endpoint *endpoint);
 /* The connect failed. */
 void verdict_unreached(struct call *call, enum err err);
+/* Its route's breaker let it through. */
+void verdict_admitted(struct call *call);
 /* The head of its answer is here, the rest is not. */
 void verdict_park(struct call *call);
 /* What came of it at the endpoint that it was sent to is known. Once; later ones are not heard, as of all that follow. */

@@ -1,8 +1,8 @@
 /*
  * How a call went, told once to the breakers of its endpoint and its route and
- * to the balancing, as soon as it is known. Both breakers have it in flight
- * from the moment the endpoint is chosen to the head of the answer: a long body
- * is no sickness, so one that follows is waited for beside them (parked), and
+ * to the balancing, as soon as it is known. The endpoint's breaker has it in
+ * flight from the moment that one is chosen, the route's from its own consent,
+ * both to the head of the answer: a long body is no sickness, so one that follows is waited for beside them (parked), and
  * counts when it is whole or broken. Changes of a call's state are not made here.
  */
 #include "upstream_internal.h"
@@ -23,14 +23,16 @@ static void end_at_route(struct call *call, enum breaker_outcome outcome)
     }
 }
 
+void verdict_admitted(struct call *call)
+{
+    call->flies_at_route = true;
+    circuit_begin(call->circuit, &call->at_route, call->caller);
+}
+
 void verdict_begin(struct call *call, struct endpoint *endpoint)
 {
     call->flies_at_endpoint = true;
     circuit_begin(&endpoint->circuit, &call->at_endpoint, call->caller);
-    if (call->circuit != NULL && !call->flies_at_route) {
-        call->flies_at_route = true;
-        circuit_begin(call->circuit, &call->at_route, call->caller);
-    }
 }
 
 void verdict_park(struct call *call)

@@ -384,6 +384,40 @@ static void test_the_first_probe_is_no_payment_and_the_route_comes_back(void **s
     assert_int_equal(pay->breaker.stage, 1);
 }
 
+/* Its route let it through: whatever becomes of it, no other is the first probe beside it. */
+static void test_a_probe_that_waits_for_a_place_is_the_probe(void **state)
+{
+    struct caller held, waits, caller;
+
+    (void)state;
+    struct conf_processor conf = touchy(1);
+    conf.connections = 1;
+    conf.queue = 4;
+    use(&conf);
+    far->answer = ANSWER_500;
+    pass_to_pay(&caller);
+    far->answer = ANSWER;
+    (void)begin(&held, true);
+    UNTIL(loop, held.ready && circuit_at(0).state == BREAKER_HALF_OPEN);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(begin_order(&waits, order_to_pay(true)), CALL_START_WAIT);
+        assert_int_equal(waits.call.state, CALL_QUEUED);
+        assert_int_equal(pay->breaker.in_flight, 1);
+        assert_false(breaker_admits(&pay->breaker, BREAKER_BY_READ, clock_now_us()));
+        if (i == 0) {
+            finish(&waits); /* it gives up, and says nothing */
+            assert_int_equal(pay->breaker.in_flight, 0);
+        }
+    }
+    finish(&held);
+    UNTIL(loop, waits.ready);
+    send_request(&waits);
+    UNTIL(loop, waits.end);
+    finish(&waits);
+    assert_int_equal(pay->breaker.stage, 1);
+    assert_none_flies();
+}
+
 static void test_a_probe_goes_to_another_endpoint_when_it_may_not_be_the_first(void **state)
 {
     struct caller caller;
@@ -581,6 +615,7 @@ int main(void)
         WITH(open_route, test_refused_connections_open_the_endpoint_and_calls_are_refused),
         WITH(open_touchy, test_an_open_route_refuses_its_own_calls_alone),
         WITH(open_touchy, test_the_first_probe_is_no_payment_and_the_route_comes_back),
+        WITH(open_touchy, test_a_probe_that_waits_for_a_place_is_the_probe),
         WITH(open_touchy, test_a_probe_goes_to_another_endpoint_when_it_may_not_be_the_first),
         WITH(open_route, test_an_idle_processor_does_not_wake),
         WITH(open_route, test_more_routes_than_there_may_be_circuits_share_the_last),
