@@ -89,6 +89,7 @@ static void endpoint_retire(struct endpoint *endpoint)
 {
     struct processor *processor = endpoint->processor;
     endpoint->retired = true;
+    endpoint->retired_us = now_of(endpoint);
     stats_set(stats_of(endpoint), endpoint->stat_up, 0);
     circuit_retire(&endpoint->circuit);
     check_stop(endpoint);
@@ -102,11 +103,30 @@ static void endpoint_retire(struct endpoint *endpoint)
     }
 }
 
-/* An address that went and comes back while its links still work counts them on: its limit is one. */
+/* Nothing points to it any more. */
+static bool is_unused(const struct endpoint *endpoint)
+{
+    uint32_t links = 0;
+    for (int i = 0; i < LINK_STATE_COUNT; i++) {
+        links += endpoint->links[i];
+    }
+    return links == 0 && endpoint->load.in_flight == 0 && check_is_over(endpoint);
+}
+
+static bool is_forgotten(const struct endpoint *endpoint)
+{
+    return is_unused(endpoint) && now_of(endpoint) - endpoint->retired_us >= REMEMBERED_US;
+}
+
+/*
+ * An address that went and comes back while its links still work counts them on:
+ * its limit is one. And one that a name server drops for a minute has not become
+ * well by that: its breaker is what it was.
+ */
 static struct endpoint *revive_endpoint(struct processor *processor, const struct addr *addr)
 {
     list_each (endpoint, after, &processor->retired, struct endpoint, in_endpoints) {
-        if (addr_equal(&endpoint->addr, addr)) {
+        if (addr_equal(&endpoint->addr, addr) && !is_forgotten(endpoint)) {
             list_remove(&endpoint->in_endpoints);
             endpoint->retired = false;
             endpoint->health = (struct health){.passed = 0};
@@ -174,15 +194,17 @@ void endpoints_set(struct processor *processor, const struct addr *addrs, const 
 
 void endpoints_sweep(struct processor *processor)
 {
+    int remembered = 0;
     list_each (endpoint, after, &processor->retired, struct endpoint, in_endpoints) {
-        uint32_t links = 0;
-        for (int i = 0; i < LINK_STATE_COUNT; i++) {
-            links += endpoint->links[i];
-        }
-        if (links == 0 && endpoint->load.in_flight == 0 && check_is_over(endpoint)) {
+        remembered += is_unused(endpoint) ? 1 : 0;
+    }
+    list_each (endpoint, after, &processor->retired, struct endpoint, in_endpoints) {
+        bool forget = processor->holders == 0 || remembered > REMEMBERED_MAX || is_forgotten(endpoint);
+        if (is_unused(endpoint) && forget) {
             CHECK(endpoint->circuit.breaker.in_flight == 0);
             list_remove(&endpoint->in_endpoints);
             free(endpoint);
+            remembered--;
         }
     }
 }

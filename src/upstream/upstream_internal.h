@@ -32,6 +32,9 @@
 #define CIRCUITS_MAX 4096
 /* A processor that asks for more quiet than this has this much. */
 #define RETRY_AFTER_US_MAX UINT64_C(30000000)
+/* An address that leaves and comes back within that time is as it was: what is learnt of it, and its breaker. */
+#define REMEMBERED_US  UINT64_C(300000000)
+#define REMEMBERED_MAX ENDPOINTS_MAX /* of one processor: those that left last */
 /* One caller's quota is not the endpoint's: so many answers in a row are 429, each another caller's, all within that time. */
 #define REFUSALS_TO_REST 3
 #define REFUSALS_US      UINT64_C(1000000)
@@ -88,6 +91,7 @@ struct endpoint {
     char health_words[WORDS_BYTES]; /* of the last check that failed */
     struct check *check;         /* check.c's own; NULL: there are none */
     bool retired;                /* no longer an address of the processor */
+    uint64_t retired_us;         /* since then */
     stats_id stat_up, stat_checks_passed, stat_checks_failed;
 };
 
@@ -129,7 +133,7 @@ struct processor {
     char name_why[160];
     struct endpoint *endpoints[ENDPOINTS_MAX]; /* in use */
     int endpoint_count;
-    struct list retired;         /* endpoints whose last links are still closing */
+    struct list retired;         /* endpoints whose last links are still closing, or that may come back; the longest gone first */
     struct list circuits;        /* of routes, in the order they were made */
     int circuit_count;
     struct timer circuit_timer;  /* runs while a breaker does not rest */
@@ -192,7 +196,7 @@ WEIR_MUSTCHECK bool settings_read(struct processor_settings *settings, const str
 void endpoints_set(struct processor *processor, const struct addr *addrs, const uint32_t *weights, int count);
 /* Settings changed: breakers and checks follow. */
 void endpoints_configure(struct processor *processor);
-/* Frees retired endpoints without links. Call at the end of a turn. */
+/* Frees retired endpoints without links, when they may be forgotten. Call at the end of a turn. */
 void endpoints_sweep(struct processor *processor);
 /* A connect failed: it is passed over for a while. Or did not. */
 void endpoint_unreached(struct endpoint *endpoint);
@@ -290,12 +294,12 @@ void link_close(struct link *link, bool reset);
 void link_close_idle(struct endpoint *endpoint);
 
 /* verdict.c */
+/* Its route's breaker let it through. */
+void verdict_admitted(struct call *call);
 /* It goes to that endpoint. */
 void verdict_begin(struct call *call, struct endpoint *endpoint);
 /* The connect failed. */
 void verdict_unreached(struct call *call, enum err err);
-/* Its route's breaker let it through. */
-void verdict_admitted(struct call *call);
 /* The head of its answer is here, the rest is not. */
 void verdict_park(struct call *call);
 /* What came of it at the endpoint that it was sent to is known. Once; later ones are not heard, as of all that follow. */

@@ -231,7 +231,7 @@ static void test_an_address_that_is_removed_ends_what_it_carries(void **state)
     assert_int_equal(stream_write(fars[1].streams[0], &answer, 1).err, ERR_OK);
     UNTIL(loop, caller.end);
     finish(&caller);
-    UNTIL(loop, list_empty(&processor->retired)); /* gone with its last link */
+    UNTIL(loop, removed->links[LINK_LEASED] + removed->links[LINK_IDLE] + removed->links[LINK_CLOSED] == 0);
     pass_many(2);
     assert_int_equal(fars[1].requests, 1);
 }
@@ -254,6 +254,63 @@ static void test_an_address_that_comes_back_goes_on_where_it_was(void **state)
     assert_int_equal(endpoint_at(1).links_leased, 1);
     assert_true(endpoint_at(1).ramping);
     finish(&caller);
+}
+
+/* None of its links, nor its checks, is there any more. */
+static bool last_retired_has_ended(void)
+{
+    struct endpoint *endpoint = list_last(&processor->retired, struct endpoint, in_endpoints);
+    return endpoint->links[LINK_LEASED] + endpoint->links[LINK_IDLE] + endpoint->links[LINK_CLOSED] == 0 &&
+           check_is_over(endpoint);
+}
+
+static void test_an_address_that_left_sick_comes_back_sick_for_some_minutes(void **state)
+{
+    struct conf_processor one = conf_of_ends(1), two = conf_of_ends(2);
+
+    (void)state;
+    two.breaker.min_requests = one.breaker.min_requests = 1;
+    two.breaker.open_for_ms = one.breaker.open_for_ms = 60000;
+    use(&two);
+    fars[1].answer = ANSWER_503;
+    pass_many(2);
+    struct breaker_shown before = breaker_at(1);
+    uint64_t latency_us = endpoint_at(1).latency_us;
+    assert_int_equal(before.state, BREAKER_OPEN);
+    use(&one);
+    UNTIL(loop, last_retired_has_ended());
+    let_pass(2 * CLOCK_US_PER_MS);
+    use(&two);
+    assert_int_equal(breaker_at(1).state, BREAKER_OPEN);
+    assert_true(breaker_at(1).until_us == before.until_us);
+    assert_true(endpoint_at(1).latency_us > 0 && endpoint_at(1).latency_us <= latency_us);
+    use(&one);
+    UNTIL(loop, last_retired_has_ended());
+    list_last(&processor->retired, struct endpoint, in_endpoints)->retired_us -= REMEMBERED_US;
+    use(&two);
+    assert_int_equal(breaker_at(1).state, BREAKER_CLOSED);
+}
+
+static void test_no_more_addresses_are_remembered_than_there_may_be(void **state)
+{
+    struct addr addrs[ENDPOINTS_MAX];
+    char text[32];
+
+    (void)state;
+    for (int set = 0; set < 4; set++) {
+        for (int i = 0; i < ENDPOINTS_MAX; i++) {
+            (void)snprintf(text, sizeof text, "127.1.%d.%d:80", set, i + 1);
+            assert_true(addr_parse(bytes_from_text(text), &addrs[i]));
+        }
+        endpoints_set(processor, addrs, NULL, ENDPOINTS_MAX);
+        let_pass(2 * CLOCK_US_PER_MS);
+        int remembered = 0;
+        list_each (endpoint, after, &processor->retired, struct endpoint, in_endpoints) {
+            remembered++;
+        }
+        assert_int_equal(remembered, set == 0 ? 2 : REMEMBERED_MAX); /* after the first, the two of this test */
+    }
+    assert_int_equal(strncmp(list_first(&processor->retired, struct endpoint, in_endpoints)->text, "127.1.2.", 8), 0);
 }
 
 static void test_weights_are_those_of_the_configuration(void **state)
@@ -405,6 +462,8 @@ int main(void)
         WITH(open_two, test_an_endpoint_that_recovers_takes_up_its_share_slowly),
         WITH(open_two, test_an_address_that_is_removed_ends_what_it_carries),
         WITH(open_two, test_an_address_that_comes_back_goes_on_where_it_was),
+        WITH(open_two, test_an_address_that_left_sick_comes_back_sick_for_some_minutes),
+        WITH(open_two, test_no_more_addresses_are_remembered_than_there_may_be),
         WITH(open_two, test_weights_are_those_of_the_configuration),
         WITH(open_two, test_who_fails_its_checks_takes_no_call_and_comes_back_slowly),
         WITH(open_two, test_nobody_waits_for_who_fails_its_checks),
