@@ -69,6 +69,9 @@ MUTANTS = [
     ("a reload that was refused moves a processor", "src/upstream/processor.c",
      "    settings_free(&processor->next); /* of a generation that never came into use */\n    if (!settings_read(&processor->next, conf, tls)) {\n        processor_release(processor);\n        return NULL;\n    }\n",
      "    settings_free(&processor->next); /* of a generation that never came into use */\n    if (!settings_read(&processor->next, conf, tls)) {\n        processor_release(processor);\n        return NULL;\n    }\n    processor_use(processor, conf);\n"),
+    ("who waits in the queue waits beyond its time", "src/gate/exchange_link.c",
+     "    case CALL_START_WAIT:\n        timer_set(&x->timer, x->total_due_us);",
+     "    case CALL_START_WAIT:\n        timer_set(&x->timer, x->total_due_us + 500000);"),
     ("two listeners share one maximum and do not know it", "src/gate/listener.c",
      "           listener->gate->clients_count >= listener->gate->options.clients_max;", "           false;"),
 ]
@@ -213,19 +216,17 @@ SICK = [
         ("src/upstream/endpoint.c", "    return endpoint->health.state == HEALTH_DOWN || circuit_is_open(&endpoint->circuit);", "    return endpoint->health.state == HEALTH_DOWN;"),
         ("src/upstream/circuit.c", "    return circuit->breaker.state == BREAKER_OPEN;", "    return circuit->endpoint != NULL && circuit->breaker.state == BREAKER_OPEN;")]),
     ("an operator's word is not heard", [
-        ("src/policy/breaker.c", "    breaker->forced = forced;", "    breaker->forced = BREAKER_AUTO;")]),
+        ("src/policy/breaker.c", "            enter_open(breaker, BREAKER_CAUSE_OPERATOR, elapsed_us(now_us, until_us), now_us);\n", "")]),
     ("a payment is the first probe", [
         ("src/policy/breaker.c", "    uint64_t waited_us = elapsed_us(breaker->since_us, now_us);", "    uint64_t waited_us = elapsed_us(breaker->since_us, now_us) + BREAKER_WAIT_BARE_US;")]),
     ("a payment does not leave the first probe to the checks", [
-        ("src/policy/breaker.c", "        return !breaker->settings.checked && waited_us >= BREAKER_WAIT_KEYED_US;", "        return waited_us >= BREAKER_WAIT_KEYED_US;")]),
+        ("src/policy/breaker.c", "    bool left_to_checks = breaker->settings.checked && waited_us <", "    bool left_to_checks = breaker->settings.checked && now_us <")]),
     ("two probes at one time", [
         ("src/policy/breaker.c", "    bool room = probes < stages[breaker->stage].calls;", "    bool room = probes < stages[breaker->stage].calls + 1;")]),
     ("a call that listens on stays in flight at its breakers", [
         ("src/upstream/call.c", "    verdict_timed_out(call); /* whatever still comes */\n", "")]),
     ("a call that was let through twice is in flight twice", [
         ("src/upstream/verdict.c", "    if (call->circuit != NULL && !call->flies_at_route) {", "    if (call->circuit != NULL) {")]),
-    ("who waits in the queue waits beyond its time", [
-        ("src/gate/exchange_link.c", "    case CALL_START_WAIT:\n        timer_set(&x->timer, x->total_due_us);", "    case CALL_START_WAIT:\n        timer_set(&x->timer, x->total_due_us + 500000);")]),
     ("a replay is shed", [
         ("src/gate/exchange.c", "    x->known_only = sheds && !x->streams_request && claim_concerns(x);", "    x->known_only = false;")]),
     ("who has a record is shed all the same", [

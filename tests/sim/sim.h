@@ -534,6 +534,7 @@ enum sim_ill {
     ILL_REFUSES,   /* connections; those that there are go on */
     ILL_DROPS,     /* does not even refuse */
     ILL_RESTARTS,  /* its connections break, and for a while there are no new ones */
+    ILL_CUTS,      /* ends each connection that asks something */
     ILL_FAILS,     /* 500 to all */
     ILL_GATEWAY,   /* 502, 503 or 504 to all */
     ILL_BUSY,      /* 429, with Retry-After */

@@ -222,7 +222,7 @@ static void choose_times(struct sim_answer *answer, enum manner manner)
 
 void sim_answer_make(struct sim_answer *answer, struct sim_case *about, struct sim_bytes *out, struct stream *stream)
 {
-    enum manner manner = some_manner();
+    enum manner manner = sim_ill_of(&stream->addr_peer) == ILL_CUTS ? MANNER_NONE : some_manner();
     const struct writing writing = {out, stream, about};
     *answer = (struct sim_answer){.executes = true, .early = manner == MANNER_EARLY, .silent = manner == MANNER_SILENT};
     choose_times(answer, manner);

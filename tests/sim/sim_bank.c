@@ -206,6 +206,9 @@ static bool ails(const struct addr *addr, enum doing *doing, uint16_t *failure)
     case ILL_GATEWAY:
         *failure = gateways[sim_below(ARRAY_COUNT(gateways))];
         break;
+    case ILL_CUTS:
+        *doing = sim_chance(50) ? DOING_END_BEFORE : DOING_END_AFTER;
+        return true;
     case ILL_BUSY:
         *doing = DOING_REFUSE;
         return true;
@@ -311,6 +314,8 @@ static void do_known(struct sim_order *order, struct sim_case *about, struct sim
         say_aside(order, 422, about, out, stream); /* another payment under this key: of no use to anybody */
     } else if (order->pending) {
         say_aside(order, 409, about, out, stream);
+    } else if (sim_ill_of(&stream->addr_peer) == ILL_CUTS) {
+        end_without(answer);
     } else if (sim_chance(sim.weather.bad_bank / 2)) {
         switch (sim_below(4)) {
         case 0:

@@ -21,7 +21,7 @@ static void plan_checks(struct sim_care *care)
     care->check = sim_chance(40) ? CHECK_NONE : sim_chance(30) ? CHECK_TCP : CHECK_HTTP;
     care->every_ms = sim.money ? (unsigned)sim_between(500, 5000) : (unsigned)sim_between(100, 1000);
     care->timeout_ms = (unsigned)sim_between(10, care->every_ms - 1);
-    care->down_after = (unsigned)sim_between(1, 4);
+    care->down_after = sim_chance(70) ? (unsigned)sim_between(1, 4) : (unsigned)sim_between(1, 30);
     care->up_after = (unsigned)sim_between(1, 3);
 }
 

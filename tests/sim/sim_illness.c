@@ -96,7 +96,10 @@ static void on_next(struct sim_event *event)
     sim_note("ill", (uint64_t)(processor * SIM_PLACES_MAX + place + 1), (uint64_t)ill, for_us);
     sim.counts.ills++;
     sim.troubles++;
-    if (ill == ILL_RESTARTS && ward.restart.place == 0 && sim_chance(60)) {
+    if (ill == ILL_RESTARTS && sim_chance(30)) { /* not it: what stands before it broke all connections */
+        for_us = 0;
+    }
+    if (ill == ILL_RESTARTS && for_us > 0 && ward.restart.place == 0 && sim_chance(60)) {
         hang(processor, place);
     } else {
         befall(processor, place, ill, for_us);

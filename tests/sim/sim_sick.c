@@ -93,7 +93,7 @@ static struct sim_case *case_of(const struct exchange *x)
     return sim_case_of(sim_nonce_of(x->head));
 }
 
-/* For how long a payment leaves the first probe to others; SIM_NEVER: always. */
+/* For how long a payment leaves the first probe to others: the longest, where a check has the time to be one. */
 static uint64_t wait_us_of(const struct exchange *x, const struct sim_case *about, const struct breaker *breaker)
 {
     unsigned number = generation_number(x->generation);
@@ -101,7 +101,9 @@ static uint64_t wait_us_of(const struct exchange *x, const struct sim_case *abou
         return 0;
     }
     bool once = x->claim != NULL ? x->claim->resend_ms > 0 : x->keyed && x->route->profile->deduplicates;
-    return breaker->settings.checked ? SIM_NEVER : once ? BREAKER_WAIT_KEYED_US : BREAKER_WAIT_BARE_US;
+    uint64_t checks_us = breaker->settings.checked ? BREAKER_WAIT_BARE_US + breaker->settings.check_us : 0;
+    uint64_t rank_us = once ? BREAKER_WAIT_KEYED_US : BREAKER_WAIT_BARE_US;
+    return rank_us > checks_us ? rank_us : checks_us;
 }
 
 static void check_admitted(const struct exchange *x, const struct circuit *circuit, uint32_t flights)
@@ -119,7 +121,7 @@ static void check_admitted(const struct exchange *x, const struct circuit *circu
         sim_violated("F6: n%" PRIu64 " is the probe number %u of %s at one time", about->nonce, flights, whose);
     }
     uint64_t wait_us = wait_us_of(x, about, breaker);
-    if (wait_us > 0 && (wait_us == SIM_NEVER || sim.now_us < breaker->since_us + wait_us)) {
+    if (sim.now_us < breaker->since_us + wait_us) {
         sim_violated("F6: n%" PRIu64 ", a payment, is a first probe of %s after %" PRIu64 " us", about->nonce, whose,
                      sim.now_us - breaker->since_us);
     }
