@@ -225,8 +225,8 @@ SICK = [
         ("src/policy/breaker.c", "    bool room = probes < stages[breaker->stage].calls;", "    bool room = probes < stages[breaker->stage].calls + 1;")]),
     ("a call that listens on stays in flight at its breakers", [
         ("src/upstream/call.c", "    verdict_timed_out(call); /* whatever still comes */\n", "")]),
-    ("a call that was let through twice is in flight twice", [
-        ("src/upstream/verdict.c", "    if (call->circuit != NULL && !call->flies_at_route) {", "    if (call->circuit != NULL) {")]),
+    ("a call whose answer has begun stays in flight at its route", [
+        ("src/upstream/verdict.c", "        end_at_route(call, BREAKER_NEUTRAL);\n        call->parked = true;", "        call->parked = true;")]),
     ("a replay is shed", [
         ("src/gate/exchange.c", "    x->known_only = sheds && !x->streams_request && claim_concerns(x);", "    x->known_only = false;")]),
     ("who has a record is shed all the same", [

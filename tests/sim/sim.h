@@ -116,6 +116,7 @@ struct sim_weather {
     unsigned unread;                        /* clients that lose their patience */
     unsigned declines;                      /* answers */
     unsigned ills;                          /* processors fall ill: milliseconds between two of them, about; 0: never */
+    bool storm;                             /* all of them cut whoever asks, and breakers look away: what is sent again adds up */
     bool care;                              /* generations have breakers, checks and weights of their own */
 };
 

@@ -8,7 +8,8 @@
 static void plan_breaker(struct sim_care *care, unsigned response_ms)
 {
     care->window_ms = sim_chance(50) ? 1000 : (unsigned)sim_between(1000, 10000);
-    care->min_requests = sim_chance(60) ? (unsigned)sim_between(1, 5) : (unsigned)sim_between(1, 30);
+    care->min_requests = sim.weather.storm ? 10000
+                         : sim_chance(60) ? (unsigned)sim_between(1, 5) : (unsigned)sim_between(1, 30);
     care->open_at_pct = (unsigned)sim_between(1, 100);
     care->slow_ms = (unsigned)sim_between(response_ms / 3 + 10, response_ms);
     care->slow_at_pct = (unsigned)sim_between(1, 100);

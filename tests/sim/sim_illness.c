@@ -90,6 +90,11 @@ static void on_next(struct sim_event *event)
     enum sim_ill ill = (enum sim_ill)sim_between(ILL_NOT + 1, ILL_COUNT - 1);
     uint64_t for_us = some_while();
     place = sim_chance(60) ? -1 : place;
+    if (sim.weather.storm) {
+        ill = ILL_CUTS;
+        place = -1;
+        for_us = 20 * SIM_S;
+    }
     if (sim.weather.ills == 0 || sim.over) {
         return;
     }

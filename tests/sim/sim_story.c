@@ -95,6 +95,7 @@ static void choose_sick_weather(void)
     weather->flap = sim_chance(70) ? 0 : weather->flap;
     weather->ills = (unsigned)sim_between(200, 6000);
     weather->care = true;
+    weather->storm = sim_chance(8);
 }
 
 /* Nothing goes wrong while a limit is compared with its shadow. */
