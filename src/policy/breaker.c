@@ -429,6 +429,7 @@ static void enter_stage(struct breaker *breaker, uint8_t stage, uint64_t now_us)
     window_clear(breaker, now_us);
     breaker->stage = stage;
     breaker->stage_us = now_us;
+    breaker->stage_called = false;
     breaker->stage_call_us = now_us;
     breaker->owed = 0;
 }
@@ -651,6 +652,10 @@ void breaker_begin(struct breaker *breaker, struct breaker_flight *flight, uint3
     list_push_back(&breaker->flights, &flight->in_flights);
     breaker->in_flight++;
     breaker->era_in_flight++;
+    if (!breaker->stage_called) { /* a stage lasts from its first call: until then checks may have kept calls away */
+        breaker->stage_us = now_us;
+        breaker->stage_called = true;
+    }
     breaker->stage_call_us = now_us;
 }
 

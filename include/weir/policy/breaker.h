@@ -158,6 +158,7 @@ struct breaker {
     /* HALF_OPEN */
     uint8_t stage;
     uint64_t stage_us;            /* began */
+    bool stage_called;            /* it had a call, and began with that */
     uint64_t stage_call_us;       /* when it last had a call */
     uint32_t owed;                /* thinning, in permille of a call */
     bool opened_many;             /* several callers called when it opened */

@@ -602,8 +602,8 @@ static void test_silence_after_a_lull_takes_more_than_few_calls(void **state)
     calls(20, BREAKER_OK);
     half_open_it();
     climb_to(BREAKER_STAGES - 1);
-    now_us += BREAKER_STAGE_US;
     calls(19, BREAKER_OK);
+    now_us += BREAKER_STAGE_US;
     assert_true(call(1, BREAKER_OK));
     assert_change(BREAKER_HALF_OPEN, BREAKER_CLOSED, BREAKER_CAUSE_RECOVERED);
     begin_of_many(0, 2);
@@ -918,10 +918,10 @@ static void test_a_stage_that_lasted_needs_all_its_successes(void **state)
     half_open_it();
     climb_to(1);
     for (uint8_t stage = 1; stage < BREAKER_STAGES; stage++) {
-        now_us += BREAKER_STAGE_US;
         for (uint32_t i = 0; i + 1 < needed[stage]; i++) {
             assert_false(call(i, BREAKER_OK));
             assert_int_equal(breaker.stage, stage);
+            now_us += i == 0 ? BREAKER_STAGE_US : 0;
         }
         assert_int_equal(call(9, BREAKER_OK), stage + 1 == BREAKER_STAGES); /* the end itself, no turn */
     }
@@ -959,7 +959,30 @@ static void test_where_calls_are_rare_one_at_a_time_goes_once_a_stage_has_lasted
         assert_false(breaker_admits(&breaker, BREAKER_BY_BARE, now_us));
     }
     assert_false(end(0, BREAKER_OK));
+    now_us += BREAKER_STAGE_US - 1;
+    assert_false(breaker_admits(&breaker, BREAKER_BY_BARE, now_us));
+    now_us += 1;
     assert_true(breaker_admits(&breaker, BREAKER_BY_BARE, now_us));
+}
+
+/* Checks led to this stage while the endpoint was still taken for down: its first second has its share all the same. */
+static void test_a_stage_lasts_from_its_first_call(void **state)
+{
+    uint32_t gone = 0;
+
+    (void)state;
+    half_open_it();
+    climb_to(1);
+    now_us += 3 * BREAKER_STAGE_US;
+    for (int i = 0; i < 900; i++) {
+        now_us += BREAKER_STAGE_US / 1000 - 1;
+        if (breaker_admits(&breaker, BREAKER_BY_BARE, now_us)) {
+            assert_false(call((uint32_t)i, BREAKER_OK));
+            gone++;
+        }
+        assert_int_equal(breaker.stage, 1);
+    }
+    assert_in_range(gone, 40, 47); /* a twentieth */
 }
 
 static void test_the_first_probe_goes_by_rank(void **state)
@@ -2076,6 +2099,7 @@ int main(void)
         cmocka_unit_test_setup(test_a_stage_that_lasted_needs_all_its_successes, setup),
         cmocka_unit_test_setup(test_what_is_owed_without_room_is_one_call_at_most, setup),
         cmocka_unit_test_setup(test_where_calls_are_rare_one_at_a_time_goes_once_a_stage_has_lasted, setup),
+        cmocka_unit_test_setup(test_a_stage_lasts_from_its_first_call, setup),
         cmocka_unit_test_setup(test_the_first_probe_goes_by_rank, setup),
         cmocka_unit_test_setup(test_a_probe_that_fails_in_the_first_two_stages_opens_it, setup),
         cmocka_unit_test_setup(test_in_later_stages_a_quarter_of_at_least_four_calls_opens_it, setup),
